@@ -1,0 +1,1 @@
+"""Values and services every floor uses: architectures, evaluations, errors, seeds, files."""

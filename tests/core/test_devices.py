@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from swath.core import devices
+from swath.core.errors import RecipeError
+
+
+def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert devices.pick().type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert devices.pick().type == "cpu"
+
+
+def test_cuda_asked_for_but_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RecipeError, match=r"'cuda:0'.*no usable CUDA"):
+        devices.pick("cuda:0")
+
+
+def test_unknown_device_lists_the_known() -> None:
+    with pytest.raises(RecipeError, match="'gpu'; use auto, cpu or cuda"):
+        devices.pick("gpu")
+
+
+def test_autocast_changes_the_type_only_when_asked() -> None:
+    a = torch.ones(4, 4)
+    with devices.autocast(torch.device("cpu"), "float32"):
+        assert (a @ a).dtype == torch.float32
+    with devices.autocast(torch.device("cpu"), "bfloat16"):
+        assert (a @ a).dtype == torch.bfloat16
+
+
+def test_description_counts_threads() -> None:
+    assert devices.describe(torch.device("cpu")) == f"cpu ({torch.get_num_threads()} threads)"
