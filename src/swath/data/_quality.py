@@ -1,0 +1,121 @@
+"""Which bands of a scene are worth reading: those with data that varies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from swath.core.errors import DataError
+from swath.data.scene import Scene, missing
+
+FULL_CHECK = 2**28
+"""Scenes up to this many stored numbers are checked whole, larger ones in a sample."""
+
+SAMPLES = 5
+"""A large scene is sampled by this many windows in each direction."""
+
+SAMPLE_VALUES = 2**22
+"""Stored numbers in one window of a sample."""
+
+TOLERATED = 0.1
+"""A band missing in a larger share of the pixels that hold data elsewhere is dropped."""
+
+
+def usable_bands(scene: Scene) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the positions among ``scene.bands`` worth keeping, with notes on the rest.
+
+    Pixels without data in any band (borders of a swath) count for nothing.  Among the others, a
+    band is dropped when it never holds data, when it is missing (not finite or no-data) in more
+    than a tenth of them, or when it is constant.
+
+    Raises
+    ------
+    DataError : no band is left.
+    """
+    bands = list(scene.bands)
+    whole = math.prod(scene.source.shape) <= FULL_CHECK
+    low = np.full(len(bands), np.inf)
+    high = np.full(len(bands), -np.inf)
+    absent = np.zeros(len(bands), dtype=np.int64)
+    pixels = 0
+    for rows, columns in scene.windows() if whole else _sample(scene):
+        stored = scene.source.read(rows, columns)[:, :, bands].reshape(-1, len(bands))
+        gone = ~np.isfinite(stored) if stored.dtype.kind == "f" else None
+        if scene.nodata is not None:
+            empty = missing(stored, scene.nodata)
+            gone = empty if gone is None else gone | empty
+        if gone is not None and gone.any():
+            seen = ~gone.all(axis=1)
+            pixels += int(seen.sum())
+            absent += gone[seen].sum(axis=0)
+            values = stored.astype(np.float64)
+            low = np.minimum(low, np.where(gone, np.inf, values).min(axis=0))
+            high = np.maximum(high, np.where(gone, -np.inf, values).max(axis=0))
+        else:
+            pixels += len(stored)
+            low = np.minimum(low, stored.min(axis=0))
+            high = np.maximum(high, stored.max(axis=0))
+    if not pixels and not whole:
+        return tuple(range(len(bands))), (
+            "the bands were not checked: the sampled windows of this large scene hold no data",
+        )
+    empty_bands = absent == pixels
+    holey = ~empty_bands & (absent > TOLERATED * pixels)
+    constant = ~empty_bands & ~holey & (low == high)
+    dropped = {
+        "without data": _numbers(bands, empty_bands),
+        "missing in over a tenth of the pixels (NaN, infinite or no-data)": _numbers(bands, holey),
+        "constant": _numbers(bands, constant),
+    }
+    said = "; ".join(f"{ranges(found)} {why}" for why, found in dropped.items() if found)
+    kept = np.flatnonzero(~(empty_bands | holey | constant))
+    if not len(kept):
+        raise DataError(
+            f"no band of {scene.name} can be used: bands {said}; give another file, or open it "
+            "with check=False"
+        )
+    notes = []
+    if said:
+        where = "" if whole else " (in a sample of this large scene)"
+        notes.append(f"dropped {len(bands) - len(kept)} of {len(bands)} bands{where}: {said}")
+    if absent[kept].any():
+        notes.append(
+            f"some pixels lack data in up to {len(kept)} used bands and are left out "
+            f"(at most {int(absent[kept].max())} of {pixels} in one band)"
+        )
+    return tuple(int(position) for position in kept), tuple(notes)
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Write whole numbers shortly.
+
+    >>> ranges([7, 1, 2, 3])
+    '1-3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def _numbers(bands: list[int], flags: np.typing.NDArray[np.bool_]) -> list[int]:
+    return [band for band, flag in zip(bands, flags, strict=True) if flag]
+
+
+def _sample(scene: Scene) -> Iterator[tuple[slice, slice]]:
+    """Yield square windows spread evenly over the scene."""
+    rows, columns, bands = scene.source.shape
+    side = max(1, math.isqrt(SAMPLE_VALUES // bands))
+    for top in _starts(rows, side):
+        for left in _starts(columns, side):
+            yield slice(top, min(top + side, rows)), slice(left, min(left + side, columns))
+
+
+def _starts(length: int, side: int) -> list[int]:
+    last = max(0, length - side)
+    return sorted({round(last * step / (SAMPLES - 1)) for step in range(SAMPLES)})

@@ -1,0 +1,501 @@
+"""The classic hyperspectral scenes: where they come from, what is in them, where they lie here.
+
+Files are looked for in ``$SWATH_DATA`` (and its subfolders) and in the cache folder,
+``$SWATH_CACHE`` or ``~/.cache/swath``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from swath.core.errors import DataError, UnknownName, nearest
+from swath.data.download import Progress, fetch
+from swath.data.labels import LabelMap
+from swath.data.readers import open_labels, open_scene, variables
+from swath.data.scene import Scene
+
+__all__ = [
+    "CATALOGUE",
+    "CatalogueClass",
+    "CatalogueEntry",
+    "CatalogueFile",
+    "Located",
+    "cache_folder",
+    "download_scene",
+    "entry",
+    "locate",
+    "open_catalogue_scene",
+]
+
+
+@dataclass(frozen=True)
+class CatalogueFile:
+    """A file of a scene: its name, address, variable (None for rasters) and check values."""
+
+    name: str
+    url: str | None = None
+    variable: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class CatalogueClass:
+    """A class: its value in the label file, its name, and how many pixels it has there."""
+
+    value: int
+    name: str
+    count: int
+
+
+@dataclass(frozen=True)
+class CatalogueEntry:
+    """A scene of the catalogue.
+
+    Parameters
+    ----------
+    key, title, sensor : its names.
+    shape : rows, columns, bands.
+    image : the image file.
+    labels : the label files; several (training and test samples) are put together.
+    classes : in the order of their label values.
+    source : where it comes from and on what terms.
+    registration : the page to register at, where there is no direct address.
+    """
+
+    key: str
+    title: str
+    sensor: str
+    shape: tuple[int, int, int]
+    image: CatalogueFile
+    labels: tuple[CatalogueFile, ...]
+    classes: tuple[CatalogueClass, ...]
+    source: str
+    registration: str | None = None
+
+    @property
+    def files(self) -> tuple[CatalogueFile, ...]:
+        """The image file and the label files."""
+        return (self.image, *self.labels)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Class names by label value."""
+        return {one.value: one.name for one in self.classes}
+
+    @property
+    def labelled(self) -> int:
+        """How many pixels are labelled."""
+        return sum(one.count for one in self.classes)
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the files of a scene lie on this machine; None for what is not there."""
+
+    image: Path | None
+    labels: tuple[Path, ...] | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether image and labels are both there."""
+        return self.image is not None and self.labels is not None
+
+
+def entry(key: str) -> CatalogueEntry:
+    """Return the catalogue's entry ``key``; raise :class:`UnknownName` with the nearest one."""
+    normal = key.strip().lower().replace("_", "-").replace(" ", "-")
+    if normal not in CATALOGUE:
+        raise UnknownName(
+            f"there is no scene '{key}' in the catalogue{nearest(normal, CATALOGUE)}; known: "
+            f"{', '.join(CATALOGUE)}"
+        )
+    return CATALOGUE[normal]
+
+
+def cache_folder() -> Path:
+    """Return the folder downloads go to: ``$SWATH_CACHE``, or ``~/.cache/swath``."""
+    return Path(os.environ.get("SWATH_CACHE") or "~/.cache/swath").expanduser()
+
+
+def locate(key: str, folders: Sequence[str | os.PathLike[str]] | None = None) -> Located:
+    """Look for a scene's files.
+
+    Parameters
+    ----------
+    key : of the catalogue.
+    folders : where to look, subfolders included; by default ``$SWATH_DATA``, then the cache.
+
+    Raises
+    ------
+    UnknownName : the catalogue has no such scene.
+    """
+    scene = entry(key)
+    if folders is None:
+        given = os.environ.get("SWATH_DATA")
+        folders = [*([given] if given else []), cache_folder()]
+    places: list[Path] = []
+    for folder in folders:
+        top = Path(folder).expanduser()
+        if top.is_dir():
+            own = [top / scene.key, top / scene.key.replace("-", "_")]
+            inside = sorted(path for path in top.iterdir() if path.is_dir() and path not in own)
+            places += [*own, top, *inside]
+    found = [
+        next((place / file.name for place in places if (place / file.name).is_file()), None)
+        for file in scene.files
+    ]
+    labels = tuple(path for path in found[1:] if path is not None)
+    return Located(found[0], labels if len(labels) == len(scene.labels) else None)
+
+
+def open_catalogue_scene(
+    key: str, folders: Sequence[str | os.PathLike[str]] | None = None, *, check: bool = True
+) -> Scene:
+    """Open a scene of the catalogue that is on this machine, with its class names.
+
+    Where its size or class counts are not those of the catalogue, a note says so.
+
+    Raises
+    ------
+    UnknownName : the catalogue has no such scene.
+    DataError : a file is missing (the message says which one to put where) or cannot be read.
+    """
+    scene = entry(key)
+    located = locate(key, folders)
+    if located.image is None or located.labels is None:
+        missing = scene.files if located.image is None else scene.labels
+        raise DataError(
+            f"{scene.title} is not on this machine: {', '.join(f.name for f in missing)} is in "
+            f"neither $SWATH_DATA nor {cache_folder()}; {_way_out(scene)}"
+        )
+    labels = _merged([_labels(f, p) for f, p in zip(scene.labels, located.labels, strict=True)])
+    opened = open_scene(
+        located.image,
+        LabelMap.from_array(labels, scene.names),
+        variable=_variable(scene.image, located.image),
+        check=check,
+    )
+    notes = list(opened.notes)
+    if opened.source.shape != scene.shape:
+        notes.append(
+            f"the image is {_sizes(opened.source.shape)}, not {_sizes(scene.shape)} as published"
+        )
+    assert opened.labels is not None
+    counts = dict(zip(opened.labels.original, opened.labels.counts().tolist(), strict=True))
+    if counts != {one.value: one.count for one in scene.classes}:
+        notes.append("the pixels per class are not those of the published label map")
+    return dataclasses.replace(opened, name=scene.key, sensor=scene.sensor, notes=tuple(notes))
+
+
+def download_scene(
+    key: str,
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    retries: int = 3,
+    progress: Progress | None = None,
+) -> Located:
+    """Download the files of a scene that are not on this machine yet.
+
+    Parameters
+    ----------
+    key : of the catalogue.
+    folder : where to put them; by default a folder of the scene's name in the cache.
+    retries, progress : see :func:`swath.data.download.fetch`.
+
+    Raises
+    ------
+    UnknownName : the catalogue has no such scene.
+    DataError : it needs registration, or a file could not be had; the message says what to do.
+    """
+    scene = entry(key)
+    located = locate(key, None if folder is None else [folder])
+    if located.complete:
+        return located
+    target = cache_folder() / scene.key if folder is None else Path(folder).expanduser()
+    if any(file.url is None for file in scene.files):
+        raise DataError(f"{scene.title} cannot be downloaded directly; {_way_out(scene, target)}")
+    there = [located.image, *(located.labels or [None] * len(scene.labels))]
+    paths = []
+    for file, path in zip(scene.files, there, strict=True):
+        if path is None:
+            path = fetch(
+                str(file.url),
+                target / file.name,
+                file.size,
+                file.sha256,
+                retries,
+                progress=progress,
+            )
+        paths.append(path)
+    return Located(paths[0], tuple(paths[1:]))
+
+
+def _way_out(scene: CatalogueEntry, target: Path | None = None) -> str:
+    target = target or cache_folder() / scene.key
+    names = ", ".join(file.name for file in scene.files)
+    if scene.registration:
+        return f"register at {scene.registration} and put {names} into {target}"
+    return f"run 'swath data get {scene.key}', or put {names} into {target}"
+
+
+def _variable(file: CatalogueFile, path: Path) -> str | None:
+    """Return the published variable name, or None where a copy uses another one."""
+    return file.variable if file.variable in variables(path) else None
+
+
+def _labels(file: CatalogueFile, path: Path) -> LabelMap:
+    return open_labels(path, variable=_variable(file, path))
+
+
+def _merged(maps: Sequence[LabelMap]) -> np.typing.NDArray[np.int64]:
+    """Put label maps together in original values; earlier ones win."""
+    merged = maps[0].to_original(maps[0].values)
+    for other in maps[1:]:
+        if other.shape != maps[0].shape:
+            raise DataError(
+                f"the label files have {_sizes(maps[0].shape)} and {_sizes(other.shape)} pixels; "
+                "they must be of one image"
+            )
+        merged = np.where(merged == 0, other.to_original(other.values), merged)
+    return merged
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _classes(*classes: tuple[str, int], values: Sequence[int] = ()) -> tuple[CatalogueClass, ...]:
+    numbers = values or range(1, len(classes) + 1)
+    return tuple(
+        CatalogueClass(value, name, count)
+        for value, (name, count) in zip(numbers, classes, strict=True)
+    )
+
+
+_EHU = "https://www.ehu.eus/ccwintco/uploads/"
+_EHU_PAGE = "https://www.ehu.eus/ccwintco/index.php/Hyperspectral_Remote_Sensing_Scenes"
+_TERMS = f"no licence stated; see {_EHU_PAGE}"
+_CONTEST = "2013_IEEE_GRSS_DF_Contest"
+
+
+def _file(
+    address: str, variable: str, size: int | None = None, sha256: str | None = None
+) -> CatalogueFile:
+    return CatalogueFile(address.rsplit("/", 1)[-1], _EHU + address, variable, size, sha256)
+
+
+_ENTRIES = (
+    CatalogueEntry(
+        key="pavia-university",
+        title="Pavia University",
+        sensor="ROSIS, 430-860 nm, 1.3 m",
+        shape=(610, 340, 103),
+        image=_file("e/ee/PaviaU.mat", "paviaU"),
+        labels=(_file("5/50/PaviaU_gt.mat", "paviaU_gt"),),
+        classes=_classes(
+            ("Asphalt", 6631),
+            ("Meadows", 18649),
+            ("Gravel", 2099),
+            ("Trees", 3064),
+            ("Painted metal sheets", 1345),
+            ("Bare soil", 5029),
+            ("Bitumen", 1330),
+            ("Self-blocking bricks", 3682),
+            ("Shadows", 947),
+        ),
+        source=f"Paolo Gamba, University of Pavia; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="pavia-centre",
+        title="Pavia Centre",
+        sensor="ROSIS, 430-860 nm, 1.3 m",
+        shape=(1096, 715, 102),
+        image=_file("e/e3/Pavia.mat", "pavia"),
+        labels=(_file("5/53/Pavia_gt.mat", "pavia_gt"),),
+        classes=_classes(
+            ("Water", 65971),
+            ("Trees", 7598),
+            ("Asphalt", 3090),
+            ("Self-blocking bricks", 2685),
+            ("Bitumen", 6584),
+            ("Tiles", 9248),
+            ("Shadows", 7287),
+            ("Meadows", 42826),
+            ("Bare soil", 2863),
+        ),
+        source=f"Paolo Gamba, University of Pavia; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="houston-2013",
+        title="Houston 2013",
+        sensor="CASI-1500, 380-1050 nm, 2.5 m",
+        shape=(349, 1905, 144),
+        image=CatalogueFile(f"{_CONTEST}_CASI.tif"),
+        labels=(
+            CatalogueFile(f"{_CONTEST}_Samples_TR.tif"),
+            CatalogueFile(f"{_CONTEST}_Samples_VA.tif"),
+        ),
+        classes=_classes(
+            ("Healthy grass", 1251),
+            ("Stressed grass", 1254),
+            ("Synthetic grass", 697),
+            ("Trees", 1244),
+            ("Soil", 1242),
+            ("Water", 325),
+            ("Residential", 1268),
+            ("Commercial", 1244),
+            ("Road", 1252),
+            ("Highway", 1227),
+            ("Railway", 1235),
+            ("Parking lot 1", 1233),
+            ("Parking lot 2", 469),
+            ("Tennis court", 428),
+            ("Running track", 660),
+        ),
+        source="IEEE GRSS Data Fusion Contest 2013, University of Houston; free on registration",
+        registration="https://machinelearning.ee.uh.edu/?page_id=459",
+    ),
+    CatalogueEntry(
+        key="indian-pines",
+        title="Indian Pines",
+        sensor="AVIRIS, 400-2500 nm, 20 m",
+        shape=(145, 145, 200),
+        image=_file("6/67/Indian_pines_corrected.mat", "indian_pines_corrected"),
+        labels=(_file("c/c4/Indian_pines_gt.mat", "indian_pines_gt"),),
+        classes=_classes(
+            ("Alfalfa", 46),
+            ("Corn-notill", 1428),
+            ("Corn-mintill", 830),
+            ("Corn", 237),
+            ("Grass-pasture", 483),
+            ("Grass-trees", 730),
+            ("Grass-pasture-mowed", 28),
+            ("Hay-windrowed", 478),
+            ("Oats", 20),
+            ("Soybean-notill", 972),
+            ("Soybean-mintill", 2455),
+            ("Soybean-clean", 593),
+            ("Wheat", 205),
+            ("Woods", 1265),
+            ("Buildings-grass-trees-drives", 386),
+            ("Stone-steel-towers", 93),
+        ),
+        source=f"Baumgardner, Biehl and Landgrebe, Purdue University; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="salinas",
+        title="Salinas",
+        sensor="AVIRIS, 400-2500 nm, 3.7 m",
+        shape=(512, 217, 204),
+        image=_file("a/a3/Salinas_corrected.mat", "salinas_corrected"),
+        labels=(_file("f/fa/Salinas_gt.mat", "salinas_gt"),),
+        classes=_classes(
+            ("Brocoli green weeds 1", 2009),
+            ("Brocoli green weeds 2", 3726),
+            ("Fallow", 1976),
+            ("Fallow rough plow", 1394),
+            ("Fallow smooth", 2678),
+            ("Stubble", 3959),
+            ("Celery", 3579),
+            ("Grapes untrained", 11271),
+            ("Soil vinyard develop", 6203),
+            ("Corn senesced green weeds", 3278),
+            ("Lettuce romaine 4wk", 1068),
+            ("Lettuce romaine 5wk", 1927),
+            ("Lettuce romaine 6wk", 916),
+            ("Lettuce romaine 7wk", 1070),
+            ("Vinyard untrained", 7268),
+            ("Vinyard vertical trellis", 1807),
+        ),
+        source=f"Salinas Valley, California; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="salinas-a",
+        title="Salinas-A",
+        sensor="AVIRIS, 400-2500 nm, 3.7 m",
+        shape=(83, 86, 204),
+        image=_file(
+            "1/1a/SalinasA_corrected.mat",
+            "salinasA_corrected",
+            1539086,
+            "d75684ed3ab71a1024cee0f9db9061f50a3523a92ff5edfbbb1eed976b9f1721",
+        ),
+        labels=(
+            _file(
+                "a/aa/SalinasA_gt.mat",
+                "salinasA_gt",
+                587,
+                "17814c1d3296c0e29b27f320f2c4174d2a68adb87e376abe78f02923e2c2e454",
+            ),
+        ),
+        classes=_classes(
+            ("Brocoli green weeds 1", 391),
+            ("Corn senesced green weeds", 1343),
+            ("Lettuce romaine 4wk", 616),
+            ("Lettuce romaine 5wk", 1525),
+            ("Lettuce romaine 6wk", 674),
+            ("Lettuce romaine 7wk", 799),
+            values=(1, 10, 11, 12, 13, 14),
+        ),
+        source=f"Salinas Valley, California; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="ksc",
+        title="Kennedy Space Center",
+        sensor="AVIRIS, 400-2500 nm, 18 m",
+        shape=(512, 614, 176),
+        image=_file("2/26/KSC.mat", "KSC"),
+        labels=(_file("a/a6/KSC_gt.mat", "KSC_gt"),),
+        classes=_classes(
+            ("Scrub", 761),
+            ("Willow swamp", 243),
+            ("CP hammock", 256),
+            ("CP/oak", 252),
+            ("Slash pine", 161),
+            ("Oak/broadleaf", 229),
+            ("Hardwood swamp", 105),
+            ("Graminoid marsh", 431),
+            ("Spartina marsh", 520),
+            ("Cattail marsh", 404),
+            ("Salt marsh", 419),
+            ("Mud flats", 503),
+            ("Water", 927),
+        ),
+        source=f"NASA and the University of Texas at Austin; {_TERMS}",
+    ),
+    CatalogueEntry(
+        key="botswana",
+        title="Botswana",
+        sensor="Hyperion on EO-1, 400-2500 nm, 30 m",
+        shape=(1476, 256, 145),
+        image=_file("7/72/Botswana.mat", "Botswana"),
+        labels=(_file("5/58/Botswana_gt.mat", "Botswana_gt"),),
+        classes=_classes(
+            ("Water", 270),
+            ("Hippo grass", 101),
+            ("Floodplain grasses 1", 251),
+            ("Floodplain grasses 2", 215),
+            ("Reeds", 269),
+            ("Riparian", 269),
+            ("Firescar", 259),
+            ("Island interior", 203),
+            ("Acacia woodlands", 314),
+            ("Acacia shrublands", 248),
+            ("Acacia grasslands", 305),
+            ("Short mopane", 181),
+            ("Mixed mopane", 268),
+            ("Exposed soils", 95),
+        ),
+        source=f"NASA and the University of Texas at Austin; {_TERMS}",
+    ),
+)
+
+CATALOGUE: dict[str, CatalogueEntry] = {one.key: one for one in _ENTRIES}
+"""The scenes by key."""

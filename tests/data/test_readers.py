@@ -1,0 +1,655 @@
+"""Readers: every format gives back what was written, and wrong files say what is wrong."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import netCDF4
+import numpy as np
+import pytest
+import rasterio
+import scipy.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rasterio.transform import from_origin
+
+from swath.core.errors import DataError
+from swath.data import _formats, _quality
+from swath.data.labels import LabelMap
+from swath.data.readers import majority_labels, open_labels, open_scene, parse_bands, variables
+
+
+def write_mat5(path: Path, cube):
+    scipy.io.savemat(path, {"cube": cube})
+
+
+def write_mat73(path: Path, cube):
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file["cube"] = cube.T
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64")
+
+
+def write_npy(path: Path, cube):
+    np.save(path, cube)
+
+
+def write_npz(path: Path, cube):
+    np.savez(path, cube=cube, other=np.arange(3))
+
+
+def write_raster(path: Path, cube, driver="GTiff", **profile):
+    rows, columns, bands = cube.shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with rasterio.open(
+            path,
+            "w",
+            driver=driver,
+            height=rows,
+            width=columns,
+            count=bands,
+            dtype=cube.dtype,
+            **profile,
+        ) as file:
+            file.write(np.moveaxis(cube, 2, 0))
+
+
+def write_envi(path: Path, cube):
+    write_raster(path, cube, driver="ENVI", interleave="bil")
+
+
+def write_netcdf(path: Path, cube):
+    with netCDF4.Dataset(path, "w") as file:
+        for name, size in zip(("band", "y", "x"), (cube.shape[2], *cube.shape[:2]), strict=True):
+            file.createDimension(name, size)
+        file.createVariable("reflectance", cube.dtype, ("band", "y", "x"), fill_value=False)
+        file["reflectance"][:] = np.moveaxis(cube, 2, 0)
+
+
+def write_hdf5(path: Path, cube):
+    with h5py.File(path, "w") as file:
+        file["group/cube"] = cube
+        file["group/wavelength"] = np.linspace(400, 2500, cube.shape[2])
+        for axis, name in enumerate(("rows", "columns", "bands")):
+            file["group/cube"].dims[axis].label = name
+
+
+WRITERS = {
+    "x.mat": write_mat5,
+    "y.mat": write_mat73,
+    "x.npy": write_npy,
+    "x.npz": write_npz,
+    "x.tif": write_raster,
+    "x.img": write_envi,
+    "x.nc": write_netcdf,
+    "x.h5": write_hdf5,
+}
+DTYPES = st.sampled_from([np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_round_trip(name, data):
+    shape = data.draw(hnp.array_shapes(min_dims=3, max_dims=3, min_side=2, max_side=5))
+    cube = data.draw(hnp.arrays(data.draw(DTYPES), shape, elements=st.integers(0, 200)))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        WRITERS[name](path, cube)
+        scene = open_scene(path, check=False)
+        assert scene.source.dtype == cube.dtype
+        assert scene.shape == shape
+        assert np.array_equal(scene.read(), cube.astype(np.float32))
+        rows = slice(*sorted(data.draw(st.tuples(*[st.integers(0, shape[0])] * 2))))
+        columns = slice(*sorted(data.draw(st.tuples(*[st.integers(0, shape[1])] * 2))))
+        assert np.array_equal(scene.read(rows, columns), cube[rows, columns])
+
+
+@pytest.mark.parametrize("writer", ["x.mat", "y.mat", "x.npy", "x.npz", "x.tif", "x.img"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float64])
+def test_labels_in_every_format(tmp_path, writer, dtype):
+    array = np.array([[0, 3, 3], [7, 7, 0]], dtype=dtype)
+    path = tmp_path / writer
+    if writer in ("x.tif", "x.img"):
+        write_raster(path, array[:, :, None], driver="ENVI" if writer == "x.img" else "GTiff")
+    else:
+        WRITERS[writer](path, array)
+    labels = open_labels(path)
+    assert labels.original == (3, 7)
+    assert labels.values.tolist() == [[-1, 0, 0], [1, 1, -1]]
+
+
+@pytest.fixture
+def cube():
+    return np.random.default_rng(1).integers(1, 999, (6, 8, 5)).astype(np.int16)
+
+
+# --- which variable -------------------------------------------------------------------------------
+
+
+def test_several_or_no_images_are_named(tmp_path, cube):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(path, {"hsi": cube, "rgb": cube[..., :3], "gt": cube[..., 0]})
+    with pytest.raises(DataError, match=r"'hsi' \(6 x 8 x 5\), 'rgb' .*variable='hsi'"):
+        open_scene(path)
+    assert open_scene(path, variable="rgb").shape == (6, 8, 3)
+    with pytest.raises(DataError, match=r"no variable 'hsj' \(did you mean 'hsi'\?\)"):
+        open_scene(path, variable="hsj")
+    scipy.io.savemat(path, {"gt": cube[..., 0], "text": "abc"})
+    with pytest.raises(DataError, match=r"no 3-D variable .*'gt' \(6 x 8\)"):
+        open_scene(path)
+    scipy.io.savemat(path, {"text": "abc"})
+    with pytest.raises(DataError, match="no numeric variable"):
+        open_scene(path)
+
+
+def test_several_or_no_label_maps_are_named(tmp_path, cube):
+    path = tmp_path / "x.mat"
+    scipy.io.savemat(
+        path, {"cube": cube, "gt": cube[..., 0] % 3, "test": cube[..., 1] % 3, "pca": cube / 7}
+    )
+    with pytest.raises(DataError, match=r"'gt' \(6 x 8\), 'test' .*label_variable='gt'"):
+        open_scene(path, path)
+    scene = open_scene(path, variable="cube", label_variable="test")
+    assert scene.labels is not None
+    assert np.array_equal(scene.labels.to_original(scene.labels.values), cube[..., 1] % 3)
+    scipy.io.savemat(path, {"cube": cube, "spectra": cube[0] / 7})
+    with pytest.raises(DataError, match="no 2-D variable of whole numbers"):
+        open_scene(path, path)
+
+
+def test_variables_are_listed(tmp_path, cube):
+    for name in ("x.mat", "y.mat", "x.npz", "x.h5"):
+        WRITERS[name](tmp_path / name, cube)
+        assert (6, 8, 5) in variables(tmp_path / name).values()
+    assert open_scene(tmp_path / "x.h5", variable="cube").shape == (6, 8, 5)
+
+
+# --- labels ---------------------------------------------------------------------------------------
+
+
+def test_labels_from_arrays_maps_and_files(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube)
+    array = cube[..., 0] % 4
+    np.save(tmp_path / "gt.npy", array)
+    for labels in (
+        array,
+        LabelMap.from_array(array),
+        tmp_path / "gt.npy",
+        str(tmp_path / "gt.npy"),
+    ):
+        scene = open_scene(tmp_path / "x.npy", labels)
+        assert scene.labels is not None
+        assert np.array_equal(scene.labels.to_original(scene.labels.values), array)
+    scene = open_scene(tmp_path / "x.npy", array, names={3: "corn"})
+    assert scene.labels is not None
+    assert scene.labels.names[-1] == "corn"
+
+
+def test_labels_of_another_size(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube)
+    with pytest.raises(DataError, match=r"6 x 8 .*have 8 x 6; they look transposed"):
+        open_scene(tmp_path / "x.npy", np.ones((8, 6)))
+    with pytest.raises(DataError, match=r"6 x 8 .*have 5 x 8"):
+        open_scene(tmp_path / "x.npy", np.ones((5, 8)))
+    with pytest.raises(DataError, match="resample_labels='majority'"):
+        open_scene(tmp_path / "x.npy", np.ones((12, 24)))
+    fine = np.ones((12, 24), dtype=int)
+    fine[:2, :3] = 2
+    fine[0, 3] = 3
+    scene = open_scene(tmp_path / "x.npy", fine, resample_labels="majority")
+    assert scene.labels is not None
+    assert scene.labels.counts().tolist() == [47, 1]
+    assert any("lost" in note and note.endswith(" 3") for note in scene.notes)
+
+
+@given(
+    hnp.arrays(np.int8, st.just((4, 6)), elements=st.integers(0, 3)).filter(lambda a: a.any()),
+    st.sampled_from([(2, 2), (2, 3), (4, 6), (1, 2), (4, 2)]),
+)
+def test_majority_against_counting(array, grid):
+    rows, columns = grid
+    height, width = 4 // rows, 6 // columns
+    expected = np.zeros(grid, dtype=int)
+    for row in range(rows):
+        for column in range(columns):
+            block = array[row * height :, column * width :][:height, :width].ravel().tolist()
+            labelled = [value for value in block if value]
+            if 2 * len(labelled) >= len(block):
+                expected[row, column] = min(set(labelled), key=lambda v: (-labelled.count(v), v))
+    if not expected.any():
+        with pytest.raises(DataError, match="no label is left"):
+            majority_labels(LabelMap.from_array(array), rows, columns)
+        return
+    reduced = majority_labels(LabelMap.from_array(array), rows, columns)
+    assert np.array_equal(reduced.to_original(reduced.values), expected)
+    assert reduced.original == tuple(sorted(set(expected.ravel()) - {0}))
+
+
+def test_majority_needs_whole_factors():
+    with pytest.raises(DataError, match="whole number"):
+        majority_labels(LabelMap.from_array(np.ones((5, 6))), 2, 3)
+
+
+def test_no_label_at_all_names_the_file(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube)
+    np.save(tmp_path / "gt.npy", np.zeros((6, 8)))
+    with pytest.raises(DataError, match=r"gt\.npy: no pixel .* is labelled"):
+        open_scene(tmp_path / "x.npy", tmp_path / "gt.npy")
+
+
+def test_no_data_of_a_label_raster_is_unlabelled(tmp_path):
+    array = np.array([[255, 1], [2, 0]], dtype=np.uint8)
+    write_raster(tmp_path / "gt.tif", array[:, :, None], nodata=255)
+    assert open_labels(tmp_path / "gt.tif").original == (1, 2)
+
+
+def test_negative_labels_are_remarked(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube)
+    array = np.where(cube[..., 0] % 2, 1, -1)
+    assert any("-1 count as classes" in n for n in open_scene(tmp_path / "x.npy", array).notes)
+    assert not open_scene(tmp_path / "x.npy", array, unlabelled=(-1,)).notes
+
+
+# --- bands ----------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8, unique=True))
+def test_bands_by_text_and_by_list(numbers):
+    assert parse_bands(",".join(map(str, numbers)), 31) == tuple(numbers)
+    assert parse_bands(numbers, 31) == tuple(numbers)
+
+
+def test_bands_ranges_and_mistakes():
+    assert parse_bands("0-3, 9", 10) == (0, 1, 2, 3, 9)
+    assert parse_bands(4, 10) == (4,)
+    for wrong, says in [
+        ("0-10", "no band 10: its 10 bands are 0 to 9"),
+        ("a", "cannot be read"),
+        ("", "cannot be read"),
+        ("5-2", "backwards"),
+        ("1,1", "each once"),
+        ([], "at least one"),
+        ([-1], "no band -1"),
+    ]:
+        with pytest.raises(DataError, match=says):
+            parse_bands(wrong, 10)
+
+
+def test_bands_keep_their_names_and_wavelengths(tmp_path, cube):
+    write_hdf5(tmp_path / "x.h5", cube)
+    scene = open_scene(tmp_path / "x.h5", bands="4,1-2")
+    assert scene.bands == (4, 1, 2)
+    assert scene.wavelengths == (2500, 925, 1450)
+    assert np.array_equal(scene.read(), cube[:, :, [4, 1, 2]])
+
+
+def test_useless_bands_are_dropped_with_a_note(tmp_path, cube):
+    cube = np.concatenate([cube, cube], axis=2).astype(np.float32)
+    cube[:, :, 0] = np.nan
+    cube[:, :, 3] = 42
+    cube[:, :, 4] = -1
+    cube[:3, :, 6] = np.inf
+    cube[1, 1, 7] = np.nan
+    np.save(tmp_path / "x.npy", cube)
+    scene = open_scene(tmp_path / "x.npy", nodata=-1)
+    assert scene.bands == (1, 2, 5, 7, 8, 9)
+    (dropped, pixels) = scene.notes
+    assert "dropped 4 of 10 bands" in dropped
+    for part in ("0, 4 without data", "6 missing in over a tenth", "3 constant"):
+        assert part in dropped
+    assert "at most 1 of 48" in pixels
+    assert not scene.valid()[1, 1]
+    assert scene.valid().sum() == 47
+    assert open_scene(tmp_path / "x.npy", check=False).shape == (6, 8, 10)
+    chosen = open_scene(tmp_path / "x.npy", bands="0-2", nodata=-1)
+    assert chosen.bands == (1, 2)
+
+
+def test_empty_borders_drop_no_band(tmp_path, cube):
+    cube[:4] = -5
+    np.save(tmp_path / "x.npy", cube)
+    scene = open_scene(tmp_path / "x.npy", nodata=-5)
+    assert scene.bands == tuple(range(5))
+    assert not scene.notes
+    assert scene.valid().sum() == 16
+
+
+@pytest.mark.parametrize("value", [np.nan, 3.0, -1.0])
+def test_all_bands_useless_is_refused(tmp_path, value):
+    np.save(tmp_path / "x.npy", np.full((4, 4, 3), value))
+    with pytest.raises(DataError, match=r"no band of x can be used: bands 0-2 (const|without)"):
+        open_scene(tmp_path / "x.npy", nodata=-1)
+
+
+def test_large_scenes_are_sampled(tmp_path, monkeypatch):
+    monkeypatch.setattr(_quality, "FULL_CHECK", 1000)
+    monkeypatch.setattr(_quality, "SAMPLE_VALUES", 3 * 16)
+    cube = np.random.default_rng(0).random((60, 50, 3))
+    cube[:, :, 1] = 0
+    np.save(tmp_path / "x.npy", cube)
+    scene = open_scene(tmp_path / "x.npy")
+    assert scene.bands == (0, 2)
+    assert "in a sample" in scene.notes[0]
+    windows = list(_quality._sample(scene))
+    assert len(windows) == 25
+    assert windows[0] == (slice(0, 4), slice(0, 4))
+    assert windows[-1] == (slice(56, 60), slice(46, 50))
+
+
+def test_note_of_ranges():
+    assert _quality.ranges([103, 1, 2, 3, 9, 104]) == "1-3, 9, 103-104"
+
+
+# --- axes and metadata ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.mat", "y.mat", "x.npy", "x.npz"])
+def test_axes_can_be_said(tmp_path, cube, name):
+    WRITERS[name](tmp_path / name, np.moveaxis(cube, 2, 0))
+    scene = open_scene(tmp_path / name, axes="bands,rows,columns")
+    assert np.array_equal(scene.read(), cube)
+    with pytest.raises(DataError, match="name its axes"):
+        open_scene(tmp_path / name, axes="bands,rows")
+
+
+def test_axes_of_hdf5_are_found(tmp_path, cube):
+    path = tmp_path / "x.h5"
+    with h5py.File(path, "w") as file:
+        file["cube"] = np.moveaxis(cube, 2, 0)
+    scene = open_scene(path)  # the shortest axis
+    assert scene.shape == (6, 8, 5)
+    assert any("axes=" in note for note in scene.notes)
+    tall = np.random.default_rng(0).random((9, 6, 8))
+    with h5py.File(path, "w") as file:
+        file["cube"] = tall
+    scene = open_scene(path, np.ones((6, 8)))  # the size of the labels
+    assert np.array_equal(scene.read(), np.moveaxis(tall, 0, 2).astype(np.float32))
+    assert not scene.notes
+    with h5py.File(path, "a") as file:
+        file["wavelengths"] = np.arange(9) / 10 + 0.4
+    scene = open_scene(path)  # the length of the wavelengths
+    assert scene.shape == (6, 8, 9)
+    assert scene.wavelengths is not None
+    assert np.allclose(scene.wavelengths, np.arange(9) * 100 + 400)
+    with h5py.File(path, "w") as file:
+        file["cube"] = tall
+        for axis, label in enumerate(("x", "bands", "y")):
+            file["cube"].dims[axis].label = label
+    assert open_scene(path).shape == (8, 9, 6)
+
+
+def test_large_hdf5_is_read_in_windows(tmp_path, cube, monkeypatch):
+    monkeypatch.setattr(_formats, "IN_MEMORY", 0)
+    for name in ("y.mat", "x.nc", "x.h5"):
+        WRITERS[name](tmp_path / name, cube)
+        scene = open_scene(tmp_path / name)
+        assert isinstance(scene.source, _formats.H5Source)
+        assert np.array_equal(scene.read(slice(2, 5), slice(1, 8)), cube[2:5, 1:8])
+        assert np.array_equal(pickle.loads(pickle.dumps(scene)).read(), cube)
+
+
+@pytest.mark.parametrize("in_memory", [0, 2**29])
+def test_packed_netcdf_with_georeference(tmp_path, monkeypatch, in_memory):
+    monkeypatch.setattr(_formats, "IN_MEMORY", in_memory)
+    stored = np.random.default_rng(0).integers(1, 9999, (3, 4, 6)).astype(np.int16)
+    stored[:, 1, 2] = -32768
+    crs = rasterio.crs.CRS.from_epsg(32633).to_wkt()
+    with netCDF4.Dataset(tmp_path / "x.nc", "w") as file:
+        for name, values in (
+            ("wavelength", np.array([0.45, 0.55, 0.65])),
+            ("y", 5000.0 - 10 * np.arange(4)),
+            ("x", 300.0 + 10 * np.arange(6)),
+        ):
+            file.createDimension(name, len(values))
+            file.createVariable(name, "f8", (name,))[:] = values
+        file["wavelength"].units = "um"
+        file.createVariable("spatial_ref", "i4").crs_wkt = crs
+        variable = file.createVariable(
+            "reflectance", "i2", ("wavelength", "y", "x"), fill_value=-32768
+        )
+        variable.set_auto_maskandscale(False)
+        variable.setncatts({"scale_factor": 1e-4, "add_offset": 0.1, "grid_mapping": "spatial_ref"})
+        variable[:] = stored
+    scene = open_scene(tmp_path / "x.nc")
+    expected = np.moveaxis(stored * 1e-4 + 0.1, 0, 2)
+    assert scene.valid().sum() == 23
+    assert np.allclose(scene.read()[scene.valid()], expected[scene.valid()], atol=1e-6)
+    assert scene.wavelengths == (450, 550, 650)
+    assert scene.transform == (10, 0, 295, 0, -10, 5005)
+    assert scene.crs == crs
+
+
+def test_classic_netcdf_says_how_to_convert(tmp_path):
+    with netCDF4.Dataset(tmp_path / "x.nc", "w", format="NETCDF3_CLASSIC"):
+        pass
+    with pytest.raises(DataError, match="nccopy"):
+        open_scene(tmp_path / "x.nc")
+
+
+def test_geotiff_metadata(tmp_path, cube):
+    path = tmp_path / "x.tif"
+    write_raster(
+        path,
+        cube,
+        crs="EPSG:32633",
+        transform=from_origin(500_000, 4_100_000, 20, 10),
+        nodata=-7,
+        tiled=True,
+        blockxsize=16,
+        blockysize=16,
+    )
+    with rasterio.open(path, "r+") as file:
+        for band in range(5):
+            file.set_band_description(band + 1, f"B{band}")
+    scene = open_scene(path, bands=[3, 1])
+    assert scene.transform == (20, 0, 500_000, 0, -10, 4_100_000)
+    assert rasterio.crs.CRS.from_wkt(scene.crs).to_epsg() == 32633
+    assert scene.nodata == -7
+    assert scene.band_names == ("B3", "B1")
+    assert open_scene(path, nodata=5).nodata == 5
+    with pytest.raises(DataError, match="leave out axes"):
+        open_scene(path, axes="bands,rows,columns")
+
+
+def test_rasters_are_opened_once_a_thread(tmp_path, cube, monkeypatch):
+    write_raster(tmp_path / "x.tif", cube)
+    opened = []
+    real = rasterio.open
+    monkeypatch.setattr(rasterio, "open", lambda *a, **k: opened.append(a) or real(*a, **k))
+    scene = open_scene(tmp_path / "x.tif")
+    before = len(opened)
+    for _ in range(5):
+        scene.read(slice(0, 2))
+    assert len(opened) == before
+    with ThreadPoolExecutor(4) as pool:
+        rows = list(pool.map(lambda row: scene.read(slice(row, row + 1)), [*range(6)] * 10))
+    assert np.array_equal(np.concatenate(rows[:6]), cube)
+    assert len(opened) <= before + 4
+    copy = pickle.loads(pickle.dumps(scene))
+    assert np.array_equal(copy.read(), cube)
+
+
+def test_envi_header_wavelengths_and_names(tmp_path, cube):
+    write_envi(tmp_path / "x.img", cube)
+    header = tmp_path / "x.hdr"
+    header.write_text(
+        header.read_text()
+        + "band names = {a, b, c, d, e}\nwavelength units = Micrometers\n"
+        + "wavelength = {0.4, 0.5, 0.6, 0.7, 0.8}\ndata ignore value = -3\n"
+    )
+    for path in (header, tmp_path / "x.img"):
+        scene = open_scene(path)
+        assert np.array_equal(scene.read(), cube)
+        assert scene.wavelengths == (400, 500, 600, 700, 800)
+        assert scene.band_names == ("a", "b", "c", "d", "e")
+        assert scene.nodata == -3
+    (tmp_path / "x.img").rename(tmp_path / "x")
+    assert np.array_equal(open_scene(header).read(), cube)
+    (tmp_path / "x").unlink()
+    with pytest.raises(DataError, match=r"data file of the ENVI header .*'x\.img'"):
+        open_scene(header)
+
+
+def test_nanometres():
+    assert _formats.nanometres([0.4, 2.5]) == (400, 2500)
+    assert _formats.nanometres([400, 2500]) == (400, 2500)
+    assert _formats.nanometres([4e-7], "m") == (400,)
+    assert _formats.nanometres([1, 2], "furlongs") is None
+    assert _formats.nanometres([0, 2]) is None
+
+
+# --- wrong files ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_truncated_files(tmp_path, name):
+    cube = np.random.default_rng(0).random((40, 50, 20))
+    path = tmp_path / name
+    WRITERS[name](path, cube)
+    content = path.read_bytes()
+    for keep in (0, 100, len(content) // 2):
+        path.write_bytes(content[:keep])
+        with pytest.raises(DataError, match=r"[xy]\.\w+"):
+            open_scene(path).read()
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_other_content_than_the_name_says(tmp_path, name):
+    (tmp_path / name).write_bytes(b"<!DOCTYPE html><html>not found</html>" * 20)
+    with pytest.raises(DataError, match=r"[xy]\.\w+"):
+        open_scene(tmp_path / name)
+
+
+def test_missing_files_and_folders(tmp_path):
+    (tmp_path / "PaviaU.mat").write_text("")
+    with pytest.raises(DataError, match=r"does not exist.*did you mean 'PaviaU\.mat'"):
+        open_scene(tmp_path / "paviaU.mat")
+    with pytest.raises(DataError, match="is a folder"):
+        open_scene(tmp_path)
+
+
+def test_complex_and_object_arrays(tmp_path, cube):
+    complex_cube = cube + 1j
+    scipy.io.savemat(tmp_path / "x.mat", {"slc": complex_cube})
+    np.save(tmp_path / "x.npy", complex_cube)
+    np.savez(tmp_path / "x.npz", complex_cube)
+    write_raster(tmp_path / "x.tif", complex_cube.astype(np.complex64))
+    with h5py.File(tmp_path / "y.mat", "w") as file:
+        pair = np.dtype([("real", "f8"), ("imag", "f8")])
+        file["slc"] = np.zeros((3, 4, 5), dtype=pair)
+    for name in ("x.mat", "x.npy", "x.npz", "x.tif", "y.mat"):
+        with pytest.raises(DataError, match="complex numbers"):
+            open_scene(tmp_path / name)
+    objects = np.full((2, 2, 2), None)
+    np.save(tmp_path / "o.npy", objects, allow_pickle=True)
+    np.savez(tmp_path / "o.npz", objects)
+    scipy.io.savemat(tmp_path / "o.mat", {"cells": objects.astype(str).astype(object)})
+    for name in ("o.npy", "o.npz"):
+        with pytest.raises(DataError, match=r"object|Python objects"):
+            open_scene(tmp_path / name)
+    with pytest.raises(DataError, match="no numeric variable"):
+        open_scene(tmp_path / "o.mat")
+
+
+def test_more_dimensions_and_planes(tmp_path, cube):
+    np.save(tmp_path / "x.npy", cube[None])
+    with pytest.raises(DataError, match="4 dimensions"):
+        open_scene(tmp_path / "x.npy")
+    np.save(tmp_path / "x.npy", cube[:, :, 0])
+    assert open_scene(tmp_path / "x.npy").shape == (6, 8, 1)
+    np.save(tmp_path / "x.npy", cube[:0])
+    with pytest.raises(DataError, match="empty"):
+        open_scene(tmp_path / "x.npy")
+
+
+def test_a_zip_that_is_no_npz(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("readme.txt", "no array")
+    with pytest.raises(DataError, match=r"x\.npz"):
+        open_scene(tmp_path / "x.npz")
+
+
+# --- real files -----------------------------------------------------------------------------------
+
+
+def test_salinas_a(swath_data):
+    scene = open_scene(
+        swath_data / "salinas_a/SalinasA_corrected.mat", swath_data / "salinas_a/SalinasA_gt.mat"
+    )
+    assert scene.shape == (83, 86, 204)
+    assert scene.source.dtype == np.int16
+    pixels = scene.read()
+    assert (pixels.min(), pixels.max()) == (-9, 8373)
+    assert scene.labels is not None
+    assert scene.labels.original == (1, 10, 11, 12, 13, 14)
+    assert scene.labels.counts().tolist() == [391, 1343, 616, 1525, 674, 799]
+
+
+def test_houston_crop_both_sensors(swath_data):
+    path = swath_data / "houston_crop/houston_dataset.mat"
+    with pytest.raises(DataError, match=r"'hyprImg' \(128 x 128 x 48\), 'rgbImg'"):
+        open_scene(path)
+    rgb = open_scene(path, variable="rgbImg", label_variable="clasLabs")
+    assert rgb.shape == (512, 512, 3)
+    assert rgb.labels is not None
+    assert rgb.labels.classes == 12
+    with pytest.raises(DataError, match=r"128 x 128 .*512 x 512.*majority"):
+        open_scene(path, path, variable="hyprImg")
+    hsi = open_scene(path, path, variable="hyprImg", resample_labels="majority")
+    assert hsi.shape == (128, 128, 48)
+    assert hsi.labels is not None
+    assert hsi.labels.shape == (128, 128)
+    assert abs(hsi.labels.counts().sum() * 16 / rgb.labels.counts().sum() - 1) < 0.05
+
+
+@pytest.mark.parametrize("sensor", ["S1", "S2"])
+def test_sen1floods_windows(swath_data, sensor):
+    folder = swath_data / "sen1floods11"
+    scene = open_scene(
+        folder / f"Spain_7370579_{sensor}Hand.tif",
+        folder / "Spain_7370579_LabelHand.tif",
+        unlabelled=(-1,),
+        names=["land", "water"],
+    )
+    assert scene.shape[:2] == (512, 512)
+    assert scene.band_names is not None
+    assert scene.band_names[0] == {"S1": "VV", "S2": "B1"}[sensor]
+    assert rasterio.crs.CRS.from_wkt(scene.crs).to_epsg() == 4326
+    assert scene.transform is not None
+    assert scene.transform[2] == pytest.approx(-0.78189, abs=1e-4)
+    assert scene.labels is not None
+    assert scene.labels.counts().tolist() == [192_010, 70_035]
+    with rasterio.open(folder / f"Spain_7370579_{sensor}Hand.tif") as file:
+        stored = np.moveaxis(file.read(), 0, 2)[:, :, list(scene.bands)].astype(np.float32)
+    pixels, valid = scene.read_valid()
+    assert valid.mean() > 0.9
+    assert np.array_equal(pixels[valid], stored[valid])
+    window = slice(100, 141), slice(470, 512)
+    assert np.array_equal(scene.read(*window), pixels[window])
+
+
+def test_indian_pines_split_maps(swath_data):
+    train = open_labels(swath_data / "indian_pines/IndianTR123_temp123.tif")
+    test = open_labels(swath_data / "indian_pines/IndianTE123_temp123.tif")
+    assert train.counts().tolist() == [50] * 13 + [15] * 3
+    assert test.counts().sum() == 9671
+    assert not ((train.values >= 0) & (test.values >= 0)).any()
+
+
+def test_pavia_split_maps(swath_data):
+    train = open_labels(swath_data / "gt_maps/TRpaviaU.mat")
+    test = open_labels(swath_data / "gt_maps/TSpaviaU.mat")
+    whole = open_labels(swath_data / "gt_maps/PaviaU_gt.mat")
+    assert train.shape == test.shape == whole.shape == (610, 340)
+    assert test.counts().tolist() == [6304, 18146, 1815, 2912, 1113, 4572, 981, 3364, 795]
+    assert np.array_equal(np.maximum(train.values, test.values), whole.values)
+    assert not ((train.values >= 0) & (test.values >= 0)).any()

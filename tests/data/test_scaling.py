@@ -1,0 +1,89 @@
+"""Scaling, against NumPy on the whole array."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swath.core.errors import DataError, MismatchError, RecipeError
+from swath.data.scaling import Scaling, fit_scaling
+from swath.data.scene import Scene, array_scene
+
+
+@pytest.fixture
+def cube():
+    return np.random.default_rng(0).normal(5, 2, (20, 9, 3)) * [1, 10, 100]
+
+
+def test_kinds_against_numpy(cube):
+    scene = array_scene(cube)
+    pixels = cube.reshape(-1, 3)
+    standard = fit_scaling(scene, "standard").apply(cube).reshape(-1, 3)
+    assert np.allclose(standard, (pixels - pixels.mean(0)) / pixels.std(0), atol=1e-5)
+    unit = fit_scaling(scene, "minmax").apply(cube).reshape(-1, 3)
+    assert np.allclose(unit.min(0), 0, atol=1e-6)
+    assert np.allclose(unit.max(0), 1, atol=1e-6)
+    assert np.allclose(fit_scaling(scene, "max").apply(cube), cube / cube.max(), rtol=1e-5)
+    assert np.allclose(fit_scaling(scene, "none").apply(cube), cube)
+
+
+@given(st.integers(1, 70), st.integers(0, 2**32 - 1))
+def test_moments_do_not_depend_on_the_windows(values, seed):
+    cube = np.random.default_rng(seed).normal(1000, 0.5, (11, 4, 2))
+
+    class Strips(Scene):
+        def windows(self, values: int = values):
+            return super().windows(values)
+
+    whole = fit_scaling(array_scene(cube), "standard")
+    parts = fit_scaling(Strips("x", array_scene(cube).source), "standard")
+    assert np.allclose(parts.offset, whole.offset, rtol=1e-9)
+    assert np.allclose(parts.scale, whole.scale, rtol=1e-6)
+
+
+def test_missing_pixels_count_for_nothing(cube):
+    holed = cube.copy()
+    holed[3, 4, 1] = np.nan
+    holed[5] = -9999
+    seen = np.ones(cube.shape[:2], dtype=bool)
+    seen[3, 4], seen[5] = False, False
+    scene = array_scene(holed, nodata=-9999)
+    scaling = fit_scaling(scene, "standard")
+    assert np.allclose(scaling.offset, cube[seen].mean(0), rtol=1e-5)
+    pixels, valid = scene.read_valid()
+    scaled = scaling.apply(pixels, valid)
+    assert not scaled[~seen].any()
+    assert np.isfinite(scaled).all()
+
+
+def test_constant_bands_keep_scale_one():
+    scene = array_scene(np.full((3, 3, 2), 7.0))
+    assert fit_scaling(scene, "standard").scale == (1.0, 1.0)
+    assert fit_scaling(scene, "minmax").scale == (1.0, 1.0)
+
+
+def test_json_round_trip(cube):
+    scaling = fit_scaling(array_scene(cube), "standard")
+    assert Scaling.from_dict(json.loads(json.dumps(scaling.to_dict()))) == scaling
+    for wrong in (
+        {},
+        {"kind": "log", "offset": [], "scale": []},
+        {**scaling.to_dict(), "scale": 1},
+    ):
+        with pytest.raises(DataError, match="not a scaling"):
+            Scaling.from_dict(wrong)
+
+
+def test_what_cannot_be_scaled(cube):
+    with pytest.raises(DataError, match="standard"):
+        fit_scaling(array_scene(-np.abs(cube)), "max")
+    with pytest.raises(DataError, match="no pixel"):
+        fit_scaling(array_scene(np.full((2, 2, 1), np.nan)), "max")
+    with pytest.raises(MismatchError, match=r"3 bands.*has 2"):
+        fit_scaling(array_scene(cube)).apply(cube[..., :2])
+    with pytest.raises(RecipeError, match="standard"):
+        fit_scaling(array_scene(cube), "standart")  # type: ignore[arg-type]
