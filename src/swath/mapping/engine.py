@@ -1,0 +1,426 @@
+"""Dense inference over a scene of any size, window by window, in the modes of 3D-ANAS and exactly.
+
+The answers stream out from top to bottom, so memory does not grow with the number of rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from swath.core.devices import Precision, autocast, pick
+from swath.core.errors import MismatchError, RecipeError, nearest
+from swath.mapping.windows import HaloWindow, cover, halo_windows, published_starts
+from swath.networks.receptive_field import Halo, receptive_field
+
+__all__ = ["Block", "MapMode", "Prediction", "Progress", "Reader", "predict", "read_array"]
+
+MapMode = Literal["plain", "windows", "ov", "ms", "ms+ov"]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+Reader = Callable[[slice, slice], tuple[Floats, Mask]]
+"""Returns a window: scaled pixels (rows, columns, bands) and which of them hold data."""
+
+Progress = Callable[[int, int], None]
+"""Called with the pixels looked at so far and in all."""
+
+_MEMORY = 2**30
+_BYTES_PER_BAND = 352  # of activations, measured on the published network
+_FEWEST_BANDS = 32
+_LARGEST_BATCH = 16
+
+
+class Block(NamedTuple):
+    """The answers for one part of the scene.
+
+    Parameters
+    ----------
+    rows, columns : where it lies.
+    probabilities : (rows, columns, classes), summing to one over the classes.
+    valid : (rows, columns), False where the scene holds no data.
+    """
+
+    rows: slice
+    columns: slice
+    probabilities: Floats
+    valid: Mask
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction to be computed block by block, while it is iterated over.
+
+    Parameters
+    ----------
+    mode : how it is done, which may differ from what was asked for; ``notes`` then say why.
+    shape : rows and columns of the scene.
+    halo : what each window of mode ``plain`` looks at beyond itself; None in the other modes, and
+        where the scene is passed whole.
+    window : core size of mode ``plain``, or the window sizes (rows, columns) of the other modes.
+    """
+
+    mode: MapMode
+    shape: tuple[int, int]
+    halo: Halo | None
+    window: tuple[tuple[int, int], ...]
+    notes: tuple[str, ...]
+    _blocks: Callable[[], Iterator[Block]]
+
+    def __iter__(self) -> Iterator[Block]:
+        return self._blocks()
+
+    def array(self) -> Floats:
+        """Compute all of it and return the probabilities (rows, columns, classes)."""
+        result: Floats | None = None
+        for block in self:
+            if result is None:
+                result = np.zeros((*self.shape, block.probabilities.shape[2]), dtype=np.float32)
+            result[block.rows, block.columns] = block.probabilities
+        assert result is not None
+        return result
+
+
+def predict(
+    network: nn.Module,
+    read: Reader,
+    shape: tuple[int, int, int],
+    *,
+    classes: int | None = None,
+    mode: MapMode = "plain",
+    crop: int = 32,
+    scales: Sequence[int] = (16, 32, 48),
+    window: int | None = None,
+    halo: Halo | None = None,
+    batch: int | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
+) -> Prediction:
+    """Prepare the class probabilities of each pixel of a scene.
+
+    Modes
+    -----
+    ``plain`` : the answers of one pass over the whole scene, to float tolerance.  A scene that
+        fits into one window is passed whole; a larger one is cut into windows with a halo as wide
+        as the network's measured receptive field.  A network without such a halo (global pooling)
+        cannot be cut exactly, and is then run in mode ``windows``, with a note.
+    ``windows`` : the published windows, ``crop`` x ``crop`` side by side, the last flush with the
+        border; where windows overlap, their softmax probabilities are averaged.
+    ``ov`` : the same in steps of half a window.
+    ``ms`` : ``windows`` at each of ``scales``; the averages are averaged over the scales.
+    ``ms+ov`` : ``ov`` at each of ``scales``.
+
+    Windows larger than the scene are cut to it, and scales that thereby become equal count once.
+
+    Parameters
+    ----------
+    network : takes (batch, bands, rows, columns) float32, returns logits (batch, classes, rows,
+        columns).  It is run in evaluation mode; each module's own mode is restored at the end.
+    read : gives windows of the scene; see :func:`read_array`.
+    shape : rows, columns, bands of the scene.
+    classes : how many classes the network must answer, if known.
+    crop, scales : window sizes of the published modes, in pixels.
+    window : core size of mode ``plain``, in pixels; by default from the memory a window may take.
+    halo : of the network, where it was measured before.
+    batch : windows in one forward pass; by default from the memory they may take.
+    device : where to compute (the network is moved there); by default where the network is.
+    precision : ``bfloat16`` runs under autocast; probabilities are float32 in any case.
+    progress : called after each forward pass.
+
+    Raises
+    ------
+    RecipeError : unknown mode, or sizes below one.
+    MismatchError : the network does not answer each pixel with ``classes`` logits.
+
+    Source: SPEC 1.4 (3D-ANAS, section on multi-scale and overlap inference).
+    """
+    if mode not in get_args(MapMode):
+        known = ", ".join(get_args(MapMode))
+        raise RecipeError(
+            f"there is no map mode '{mode}'{nearest(mode, get_args(MapMode))}; use one of: {known}"
+        )
+    for name, values in (
+        ("crop", (crop,)),
+        ("scales", tuple(scales)),
+        ("window", () if window is None else (window,)),
+        ("batch", () if batch is None else (batch,)),
+    ):
+        if any(value < 1 for value in values) or (name == "scales" and not values):
+            raise RecipeError(f"map option '{name}' is {values}; it needs sizes of at least 1")
+    rows, columns, bands = shape
+    runner = _Runner(network, read, classes, batch, device, precision, progress, bands)
+    notes: tuple[str, ...] = ()
+    if mode == "plain":
+        side = window or runner.default_side()
+        whole = rows * columns <= side * side if window is None else max(rows, columns) <= side
+        if not whole and halo is None:
+            halo = receptive_field(network, bands)
+        if whole or halo is not None:
+            if whole:
+                cut = [HaloWindow(*_whole(rows, columns), *_whole(rows, columns))]
+                used, size = None, (rows, columns)
+            else:
+                assert halo is not None
+                core = window or max(2 * halo.largest, side - 2 * halo.largest, 32)
+                cut = list(halo_windows(rows, columns, core, halo))
+                used, size = halo, (min(core, rows), min(core, columns))
+            return Prediction(
+                mode, (rows, columns), used, (size,), notes, lambda: _exact(runner, cut)
+            )
+        mode = "windows"
+        notes = (
+            "the network looks at the whole image, so it cannot be cut into windows exactly; "
+            f"mapped in published windows of {crop} x {crop} pixels instead",
+        )
+    sizes = scales if mode in ("ms", "ms+ov") else (crop,)
+    clipped = tuple(dict.fromkeys((min(size, rows), min(size, columns)) for size in sizes))
+    overlap = mode in ("ov", "ms+ov")
+    return Prediction(
+        mode,
+        (rows, columns),
+        None,
+        clipped,
+        notes,
+        lambda: _published(runner, (rows, columns), clipped, overlap),
+    )
+
+
+def read_array(pixels: npt.ArrayLike, valid: npt.ArrayLike | None = None) -> Reader:
+    """Return the reader of a scaled cube (rows, columns, bands) in memory.
+
+    Parameters
+    ----------
+    pixels : scaled as the network expects, no-data already replaced.
+    valid : (rows, columns); by default every pixel holds data.
+    """
+    cube = np.asarray(pixels, dtype=np.float32)
+    known = np.ones(cube.shape[:2], dtype=np.bool_) if valid is None else np.asarray(valid)
+
+    def read(rows: slice, columns: slice) -> tuple[Floats, Mask]:
+        return cube[rows, columns], known[rows, columns]
+
+    return read
+
+
+class _Runner:
+    """Runs the network on batches of equally large windows."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        read: Reader,
+        classes: int | None,
+        batch: int | None,
+        device: str | torch.device | None,
+        precision: Precision,
+        progress: Progress | None,
+        bands: int,
+    ) -> None:
+        self.read = read
+        self._network = network
+        self._classes = classes
+        self._batch = batch
+        if device is None:
+            first = next(iter(network.parameters()), None)
+            device = torch.device("cpu") if first is None else first.device
+        self._device = pick(device) if isinstance(device, str) else device
+        self._precision: Precision = precision
+        self._progress = progress
+        self._bands = bands
+        self._done = 0
+        self.total = 0
+
+    def default_side(self) -> int:
+        """Return the side of the largest square that fits into memory."""
+        return int(self._pixels() ** 0.5)
+
+    def batches(self, count: int, pixels: int) -> Iterator[slice]:
+        """Cut ``count`` windows of ``pixels`` each into batches."""
+        size = self._batch or max(1, min(_LARGEST_BATCH, self._pixels() // pixels))
+        for start in range(0, count, size):
+            yield slice(start, min(start + size, count))
+
+    @contextlib.contextmanager
+    def ready(self, total: int) -> Iterator[None]:
+        """Hold the network in evaluation mode, on its device; ``total`` pixels will be read."""
+        self._done, self.total = 0, total
+        training = {module: module.training for module in self._network.modules()}
+        self._network.to(self._device)
+        self._network.eval()
+        try:
+            yield
+        finally:
+            for module, mode in training.items():
+                module.training = mode
+
+    def __call__(self, windows: Sequence[Floats]) -> list[Floats]:
+        """Return the probabilities (rows, columns, classes) of windows of one shape."""
+        rows, columns, _ = windows[0].shape
+        stack = windows[0][None] if len(windows) == 1 else np.stack(windows)
+        inputs = torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
+        with torch.inference_mode():
+            with autocast(self._device, self._precision):
+                logits = self._network(inputs.to(self._device))
+            self._check(logits, (len(windows), rows, columns))
+            softmax = torch.softmax(logits.float(), dim=1).permute(0, 2, 3, 1)
+            answers: list[Floats] = list(softmax.cpu().numpy())
+        self._done += len(windows) * rows * columns
+        if self._progress is not None:
+            self._progress(self._done, self.total)
+        return answers
+
+    def _pixels(self) -> int:
+        memory: int = _MEMORY
+        if self._device.type == "cuda":
+            memory = max(memory, torch.cuda.mem_get_info(self._device)[0] // 4)
+        return memory // (max(self._bands, _FEWEST_BANDS) * _BYTES_PER_BAND)
+
+    def _check(self, logits: Any, expected: tuple[int, int, int]) -> None:
+        batch, rows, columns = expected
+        shape = tuple(logits.shape)
+        if len(shape) != 4 or (shape[0], *shape[2:]) != expected:
+            raise MismatchError(
+                f"the network answers {shape} to {batch} windows of {rows} x {columns} pixels; a "
+                "map needs (batch, classes, rows, columns), one answer a pixel"
+            )
+        if self._classes is not None and shape[1] != self._classes:
+            raise MismatchError(
+                f"the network knows {shape[1]} classes, but {self._classes} classes are named; "
+                "give the class names it was trained with"
+            )
+
+
+def _whole(rows: int, columns: int) -> tuple[slice, slice]:
+    return slice(0, rows), slice(0, columns)
+
+
+def _exact(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[Block]:
+    """Yield one block for each halo window; neighbours of one shape share a forward pass."""
+    total = sum(window.read_shape[0] * window.read_shape[1] for window in cut)
+    with runner.ready(total):
+        for group in _runs(cut):
+            height, width = group[0].read_shape
+            for part in runner.batches(len(group), height * width):
+                windows = group[part]
+                seen = [runner.read(w.read_rows, w.read_columns) for w in windows]
+                answers = runner([pixels for pixels, _ in seen])
+                for w, (_, valid), answer in zip(windows, seen, answers, strict=True):
+                    yield Block(w.rows, w.columns, answer[w.inner], valid[w.inner])
+
+
+def _runs(cut: Sequence[HaloWindow]) -> Iterator[list[HaloWindow]]:
+    """Group consecutive windows that read the same shape."""
+    group: list[HaloWindow] = []
+    for window in cut:
+        if group and group[0].read_shape != window.read_shape:
+            yield group
+            group = []
+        group.append(window)
+    if group:
+        yield group
+
+
+@dataclass
+class _Strip:
+    """Full-width rows of averaged probabilities."""
+
+    start: int
+    probabilities: Floats
+    valid: Mask
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.valid)
+
+
+def _published(
+    runner: _Runner, shape: tuple[int, int], sizes: Sequence[tuple[int, int]], overlap: bool
+) -> Iterator[Block]:
+    """Yield the average over the scales, in full-width strips."""
+    columns = slice(0, shape[1])
+    total = 0
+    for size in sizes:
+        starts = _starts(shape, size, overlap)
+        total += len(starts[0]) * len(starts[1]) * size[0] * size[1]
+    with runner.ready(total):
+        strips = [_one_scale(runner, shape, size, overlap) for size in sizes]
+        for strip in strips[0] if len(strips) == 1 else _mean(strips):
+            yield Block(slice(strip.start, strip.stop), columns, strip.probabilities, strip.valid)
+
+
+def _starts(
+    shape: tuple[int, int], size: tuple[int, int], overlap: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    rows, columns = (
+        published_starts(length, crop, max(1, crop // 2) if overlap else crop)
+        for length, crop in zip(shape, size, strict=True)
+    )
+    return rows, columns
+
+
+def _one_scale(
+    runner: _Runner, shape: tuple[int, int], size: tuple[int, int], overlap: bool
+) -> Iterator[_Strip]:
+    """Average the windows of one scale; a strip leaves as soon as no later window reaches it."""
+    rows, columns = shape
+    height, width = size
+    row_starts, column_starts = _starts(shape, size, overlap)
+    seen_down = _times_seen(row_starts, height, rows)
+    seen_across = _times_seen(column_starts, width, columns)
+    total: Floats | None = None  # sums of rows start .. start + height
+    valid = np.ones((height, columns), dtype=np.bool_)
+    for position, start in enumerate(row_starts):
+        for part in runner.batches(len(column_starts), height * width):
+            lefts = column_starts[part]
+            across = slice(lefts[0], lefts[-1] + width)
+            pixels, known = runner.read(cover(start, height, rows), across)
+            valid[:, across] = known
+            windows = [pixels[:, left - lefts[0] : left - lefts[0] + width] for left in lefts]
+            for left, answer in zip(lefts, runner(windows), strict=True):
+                if total is None:
+                    total = np.zeros((height, columns, answer.shape[2]), dtype=np.float32)
+                total[:, left : left + width] += answer
+        last = position + 1 == len(row_starts)
+        finished = height if last else row_starts[position + 1] - start
+        assert total is not None
+        count = np.outer(seen_down[start : start + finished], seen_across)[..., None]
+        yield _Strip(start, total[:finished] / count, valid[:finished].copy())
+        total = np.concatenate([total[finished:], np.zeros_like(total[:finished])])
+
+
+def _times_seen(starts: Iterable[int], window: int, length: int) -> Floats:
+    """Return how many windows cover each pixel of an axis."""
+    seen = np.zeros(length, dtype=np.float32)
+    for start in starts:
+        seen[start : start + window] += 1
+    return seen
+
+
+def _mean(scales: Sequence[Iterator[_Strip]]) -> Iterator[_Strip]:
+    """Average strips of equal rows from several scales, each of which cuts the rows differently."""
+    heads = [next(scale) for scale in scales]
+    while True:
+        start, stop = heads[0].start, min(head.stop for head in heads)
+        rows = stop - start
+        total = heads[0].probabilities[:rows].copy()
+        for head in heads[1:]:
+            total += head.probabilities[:rows]
+        yield _Strip(start, total / np.float32(len(heads)), heads[0].valid[:rows])
+        following: list[_Strip] = []
+        for head, scale in zip(heads, scales, strict=True):
+            rest = _Strip(stop, head.probabilities[rows:], head.valid[rows:])
+            if rest.start == rest.stop:
+                ended = next(scale, None)
+                if ended is None:
+                    return
+                rest = ended
+            following.append(rest)
+        heads = following

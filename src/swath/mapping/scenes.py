@@ -1,0 +1,214 @@
+"""Mapping a whole scene with a trained network: to files, or to an array in memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from swath.core.devices import Precision
+from swath.core.errors import MismatchError
+from swath.data.scaling import Scaling
+from swath.data.scene import Scene
+from swath.mapping.engine import MapMode, Prediction, Progress, Reader, predict, read_array
+from swath.mapping.product import ClassTable, read_map, write_map, write_png
+from swath.networks.receptive_field import Halo
+
+__all__ = ["MapResult", "map_scene", "predict_scene", "scene_reader"]
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """A map that was made.
+
+    Parameters
+    ----------
+    path : the class map (GeoTIFF).
+    mode : how it was made; see :func:`swath.mapping.engine.predict`.
+    seconds : from the first pixel read to the last file closed.
+    pixels : of the scene.
+    counts : mapped pixels of each class.
+    missing : pixels without data.
+    notes : what differs from what was asked for, and why.
+    halo : of mode ``plain``, where the scene had to be cut.
+    indices : int16 (rows, columns), class of each pixel, -1 without data, if it was asked for.
+    """
+
+    path: Path
+    mode: MapMode
+    seconds: float
+    pixels: int
+    counts: tuple[int, ...]
+    missing: int
+    notes: tuple[str, ...] = ()
+    halo: Halo | None = None
+    indices: npt.NDArray[np.int16] | None = None
+
+
+def map_scene(
+    network: nn.Module,
+    scene: Scene,
+    out: PathLike,
+    *,
+    scaling: Scaling,
+    classes: ClassTable,
+    mode: MapMode = "plain",
+    png: PathLike | None = None,
+    probabilities: PathLike | None = None,
+    entropy: PathLike | None = None,
+    title: str | None = None,
+    keep: bool = False,
+    tags: Mapping[str, str] | None = None,
+    crop: int = 32,
+    scales: Sequence[int] = (16, 32, 48),
+    window: int | None = None,
+    halo: Halo | None = None,
+    batch: int | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
+) -> MapResult:
+    """Map a scene and write the map; see :func:`~swath.mapping.engine.predict` for the modes.
+
+    The scene is read, computed and written window by window, so scenes larger than memory can be
+    mapped.
+
+    Parameters
+    ----------
+    out : the class map, a GeoTIFF; see :func:`swath.mapping.product.write_map`.
+    scaling : how the network's inputs were scaled in training.
+    classes : in the order of the network's answers.
+    png : also write a picture with a legend here.
+    probabilities, entropy : also write these GeoTIFFs.
+    title : above the picture.
+    keep : return the class of each pixel too.
+    tags : further tags of the class map.
+
+    Raises
+    ------
+    MismatchError : the scene has another number of bands than the scaling, or the network another
+        number of classes than ``classes``.
+    RunError : a file cannot be written; earlier files stay as they were.
+    """
+    begun = time.perf_counter()
+    prediction = predict(
+        network,
+        scene_reader(scene, scaling),
+        scene.shape,
+        classes=len(classes),
+        mode=mode,
+        crop=crop,
+        scales=scales,
+        window=window,
+        halo=halo,
+        batch=batch,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    written = write_map(
+        out,
+        prediction,
+        scene,
+        classes,
+        probabilities=probabilities,
+        entropy=entropy,
+        keep=keep,
+        tags=tags,
+    )
+    if png is not None:
+        indices = written.indices
+        if indices is None:
+            indices = read_map(out, classes, largest=2000)
+        write_png(png, indices, classes, title=title, counts=written.counts)
+    return MapResult(
+        path=Path(out),
+        mode=prediction.mode,
+        seconds=time.perf_counter() - begun,
+        pixels=scene.shape[0] * scene.shape[1],
+        counts=tuple(int(count) for count in written.counts),
+        missing=written.missing,
+        notes=prediction.notes,
+        halo=prediction.halo,
+        indices=written.indices,
+    )
+
+
+def predict_scene(
+    network: nn.Module,
+    scene: Scene | npt.NDArray[np.float32],
+    *,
+    scaling: Scaling | None = None,
+    mode: MapMode = "plain",
+    classes: int | None = None,
+    crop: int = 32,
+    scales: Sequence[int] = (16, 32, 48),
+    window: int | None = None,
+    halo: Halo | None = None,
+    batch: int | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return the class probabilities (rows, columns, classes) of a scene that fits into memory.
+
+    Parameters
+    ----------
+    scene : a scene, or a cube (rows, columns, bands).
+    scaling : applied to it; by default it is taken as scaled already.
+
+    Others as :func:`~swath.mapping.engine.predict`.
+
+    Raises
+    ------
+    MismatchError : the scene has another number of bands than the scaling.
+    """
+    prediction: Prediction = predict(
+        network,
+        scene_reader(scene, scaling),
+        (scene.shape[0], scene.shape[1], scene.shape[2]),
+        classes=classes,
+        mode=mode,
+        crop=crop,
+        scales=scales,
+        window=window,
+        halo=halo,
+        batch=batch,
+        device=device,
+        precision=precision,
+        progress=progress,
+    )
+    return prediction.array()
+
+
+def scene_reader(scene: Scene | npt.NDArray[np.float32], scaling: Scaling | None) -> Reader:
+    """Return the reader of scaled windows of a scene or cube; pixels without data are zero.
+
+    Raises
+    ------
+    MismatchError : the scene has another number of bands than the scaling.
+    """
+    bands = scene.shape[2]
+    name = scene.name if isinstance(scene, Scene) else "the image"
+    if scaling is not None and scaling.bands != bands:
+        raise MismatchError(
+            f"{name} has {bands} bands, but the model was trained on {scaling.bands}; "
+            "choose the same bands of the same sensor"
+        )
+    if not isinstance(scene, Scene):
+        return read_array(scene if scaling is None else scaling.apply(scene))
+
+    def read(rows: slice, columns: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        pixels, valid = scene.read_valid(rows, columns)
+        return (pixels if scaling is None else scaling.apply(pixels, valid)), valid
+
+    return read

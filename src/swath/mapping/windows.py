@@ -1,0 +1,91 @@
+"""How a scene is cut into windows: the published overlapping ones, and exact ones with a halo."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from swath.networks.receptive_field import Halo
+
+__all__ = ["HaloWindow", "cover", "halo_windows", "published_starts"]
+
+
+@dataclass(frozen=True)
+class HaloWindow:
+    """A part of the scene to answer, and the larger part to look at for it.
+
+    Parameters
+    ----------
+    rows, columns : the core, whose answers are kept.
+    read_rows, read_columns : core and halo, cut off at the border of the scene.
+    """
+
+    rows: slice
+    columns: slice
+    read_rows: slice
+    read_columns: slice
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """Where the core lies in what was read."""
+        top = self.rows.start - self.read_rows.start
+        left = self.columns.start - self.read_columns.start
+        return (
+            slice(top, top + self.rows.stop - self.rows.start),
+            slice(left, left + self.columns.stop - self.columns.start),
+        )
+
+    @property
+    def read_shape(self) -> tuple[int, int]:
+        """Rows and columns of what is read."""
+        return (
+            self.read_rows.stop - self.read_rows.start,
+            self.read_columns.stop - self.read_columns.start,
+        )
+
+
+def published_starts(length: int, crop: int, step: int) -> tuple[int, ...]:
+    """Return where the windows of 3D-ANAS begin along one axis.
+
+    They are ``range(0, length - crop, step)`` and ``length - crop``: the last window ends with the
+    scene, and nothing is padded.  An axis no longer than ``crop`` has the one window at 0, which
+    the caller cuts to the axis.
+
+    >>> published_starts(100, 32, 32), published_starts(64, 32, 16), published_starts(20, 32, 16)
+    ((0, 32, 64, 68), (0, 16, 32), (0,))
+    """
+    if min(length, crop, step) < 1:
+        raise ValueError(f"length {length}, crop {crop} and step {step} must be at least 1")
+    last = max(0, length - crop)
+    return (*range(0, last, step), last)
+
+
+def halo_windows(rows: int, columns: int, size: int, halo: Halo) -> Iterator[HaloWindow]:
+    """Cut a scene into cores of ``size`` x ``size`` with the surroundings their answers need.
+
+    The cores lie side by side from the top left and cover each pixel once.  What is read ends at
+    the border of the scene, so a network meets its own zero padding there and nowhere else, and
+    the kept answers are those of one pass over the whole scene.  Cores and readings begin at
+    multiples of the network's stride.
+    """
+    for core_rows, read_rows in _axis(rows, size, halo.top, halo.bottom, halo.stride):
+        for core_columns, read_columns in _axis(columns, size, halo.left, halo.right, halo.stride):
+            yield HaloWindow(core_rows, core_columns, read_rows, read_columns)
+
+
+def cover(start: int, window: int, length: int) -> slice:
+    """Return the part of an axis that a window covers."""
+    return slice(start, min(start + window, length))
+
+
+def _axis(
+    length: int, size: int, before: int, after: int, stride: int
+) -> Iterator[tuple[slice, slice]]:
+    if min(length, size) < 1:
+        raise ValueError(f"length {length} and size {size} must be at least 1")
+    size = -(-size // stride) * stride
+    before = -(-before // stride) * stride
+    for start in range(0, length, size):
+        core = cover(start, size, length)
+        read_stop = -(-(core.stop + after) // stride) * stride
+        yield core, slice(max(0, start - before), min(length, read_stop))

@@ -1,0 +1,276 @@
+"""The map modes against slow, plain references."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from swath.core.errors import MismatchError, RecipeError
+from swath.data.scaling import Scaling
+from swath.data.scene import array_scene
+from swath.mapping.engine import predict, read_array
+from swath.mapping.scenes import predict_scene
+
+BANDS, CLASSES = 3, 4
+
+
+def stack(layers: Sequence[tuple[int, int, int]], seed: int = 0) -> nn.Module:
+    """Convolutions (rows, columns, dilation), each normalised and activated, and a classifier."""
+    torch.manual_seed(seed)
+    parts: list[nn.Module] = []
+    for rows, columns, dilation in layers:
+        parts += [
+            nn.Conv2d(BANDS, BANDS, (rows, columns), padding="same", dilation=dilation),
+            nn.BatchNorm2d(BANDS),
+            nn.LeakyReLU(0.2),
+        ]
+    network = nn.Sequential(*parts, nn.Conv2d(BANDS, CLASSES, 1))
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            if "running" in name:
+                buffer.uniform_(0.5, 1.5)
+    return network
+
+
+def cube(rows: int, columns: int, seed: int = 0) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.normal(size=(rows, columns, BANDS)).astype(np.float32)
+
+
+def one_pass(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    network.eval()
+    with torch.no_grad():
+        logits = network(torch.from_numpy(pixels).permute(2, 0, 1)[None])
+    return torch.softmax(logits[0], 0).permute(1, 2, 0).numpy()
+
+
+def published(
+    network: nn.Module, pixels: np.ndarray, scales: Sequence[int], overlap: bool
+) -> np.ndarray:
+    """The loop of SPEC 1.4, one window at a time."""
+    height, width, _ = pixels.shape
+    result = np.zeros((height, width, CLASSES))
+    for crop in scales:
+        score = np.zeros((height, width, CLASSES))
+        count = np.zeros((height, width, 1))
+        step = crop // 2 if overlap else crop
+        for top in [*range(0, height - crop, step), height - crop]:
+            for left in [*range(0, width - crop, step), width - crop]:
+                window = pixels[top : top + crop, left : left + crop]
+                score[top : top + crop, left : left + crop] += one_pass(network, window)
+                count[top : top + crop, left : left + crop] += 1
+        result += score / count
+    return result / len(scales)
+
+
+class GlobalContext(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Conv2d(BANDS, CLASSES, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x * x.mean((2, 3), keepdim=True).exp())
+
+
+class Halving(nn.Module):
+    """Reduces the image by two inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(BANDS, BANDS, 3, padding=1)
+        self.last = nn.Conv2d(BANDS, CLASSES, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))
+        y = F.interpolate(self.first(F.max_pool2d(padded, 2)), scale_factor=2)
+        return self.last(y)[:, :, : x.shape[2], : x.shape[3]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    layers=st.lists(
+        st.tuples(st.sampled_from([1, 3, 5]), st.sampled_from([1, 3]), st.integers(1, 3)),
+        max_size=4,
+    ),
+    rows=st.integers(1, 70),
+    columns=st.integers(1, 70),
+    window=st.integers(1, 40),
+    batch=st.sampled_from([None, 1, 3]),
+)
+def test_plain_is_one_pass(
+    layers: list[tuple[int, int, int]], rows: int, columns: int, window: int, batch: int | None
+) -> None:
+    if rows * columns > 50 * window**2:  # thousands of tiny windows say nothing more
+        window = max(rows, columns) // 4
+    network = stack(layers)
+    pixels = cube(rows, columns)
+    prediction = predict(network, read_array(pixels), pixels.shape, window=window, batch=batch)
+    assert prediction.mode == "plain"
+    assert prediction.notes == ()
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(47, 61), (64, 48)])
+def test_plain_is_one_pass_for_networks_that_reduce_the_image(shape: tuple[int, int]) -> None:
+    torch.manual_seed(1)
+    network = Halving()
+    pixels = cube(*shape)
+    prediction = predict(network, read_array(pixels), pixels.shape, window=15)
+    assert prediction.halo is not None
+    assert prediction.halo.stride == 2
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+def test_plain_of_a_small_scene_is_one_pass_without_measuring() -> None:
+    network = GlobalContext()
+    pixels = cube(30, 20)
+    prediction = predict(network, read_array(pixels), pixels.shape)
+    assert prediction.mode == "plain"
+    assert prediction.halo is None
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-6)
+
+
+def test_network_that_looks_everywhere_falls_back_with_a_note() -> None:
+    network = GlobalContext()
+    pixels = cube(50, 40)
+    prediction = predict(network, read_array(pixels), pixels.shape, window=24)
+    assert prediction.mode == "windows"
+    assert "32 x 32" in prediction.notes[0]
+    np.testing.assert_allclose(
+        prediction.array(), published(network, pixels, (32,), False), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("shape", [(75, 90), (48, 49), (64, 100)])
+@pytest.mark.parametrize(
+    ("mode", "scales", "overlap"),
+    [
+        ("windows", (32,), False),
+        ("ov", (32,), True),
+        ("ms", (16, 32, 48), False),
+        ("ms+ov", (16, 32, 48), True),
+    ],
+)
+def test_published_modes(
+    mode: str, scales: tuple[int, ...], overlap: bool, shape: tuple[int, int]
+) -> None:
+    network = stack([(5, 3, 1), (3, 3, 2)])
+    pixels = cube(*shape)
+    result = predict_scene(network, pixels, mode=mode)  # type: ignore[arg-type]
+    np.testing.assert_allclose(result, published(network, pixels, scales, overlap), atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 60),
+    columns=st.integers(1, 60),
+    scales=st.lists(st.integers(3, 70), min_size=1, max_size=3),
+    overlap=st.booleans(),
+    batch=st.sampled_from([None, 1, 2]),
+)
+def test_any_scene_and_any_scales_are_covered_in_order(
+    rows: int, columns: int, scales: list[int], overlap: bool, batch: int | None
+) -> None:
+    network = stack([(3, 3, 1)])
+    pixels = cube(rows, columns)
+    prediction = predict(
+        network,
+        read_array(pixels),
+        pixels.shape,
+        mode="ms+ov" if overlap else "ms",
+        scales=scales,
+        batch=batch,
+    )
+    row = 0
+    for block in prediction:
+        assert block.rows.start == row
+        assert block.rows.stop - row <= max(scales)  # streams: never much more than a window
+        row = block.rows.stop
+        assert block.columns == slice(0, columns)
+        np.testing.assert_allclose(block.probabilities.sum(2), 1, atol=1e-5)
+        assert block.probabilities.dtype == np.float32
+    assert row == rows
+
+
+def test_scales_beyond_the_scene_are_cut_and_count_once() -> None:
+    network = stack([(3, 3, 1)])
+    pixels = cube(20, 20)
+    prediction = predict(network, read_array(pixels), pixels.shape, mode="ms")
+    assert prediction.window == ((16, 16), (20, 20))
+    expected = (
+        published(network, pixels, (16,), False) + one_pass(network, pixels).astype(float)
+    ) / 2
+    np.testing.assert_allclose(prediction.array(), expected, atol=1e-6)
+
+
+def test_modules_keep_their_own_modes_and_progress_reaches_the_total() -> None:
+    network = stack([(3, 3, 1), (3, 3, 1)])
+    network.train()
+    network[1].eval()
+    pixels = cube(50, 50)
+    calls: list[tuple[int, int]] = []
+    for mode in ("plain", "ms+ov"):
+        predict_scene(
+            network,
+            pixels,
+            mode=mode,  # type: ignore[arg-type]
+            window=20,
+            progress=lambda done, total: calls.append((done, total)),
+        )
+        assert calls[-1][0] == calls[-1][1] > 0
+    assert [module.training for module in network.children()] == [True, False, *[True] * 5]
+    assert network.training
+
+
+def test_bfloat16_agrees_and_answers_float32() -> None:
+    network = stack([(3, 3, 1)])
+    pixels = cube(20, 20)
+    result = predict_scene(network, pixels, precision="bfloat16", device="cpu")
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, one_pass(network, pixels), atol=0.03)
+
+
+def test_scene_is_scaled_and_pixels_without_data_are_zero() -> None:
+    pixels = cube(12, 9)
+    scaling = Scaling("standard", (1.0, 2.0, 3.0), (2.0, 0.5, 1.0))
+    stored = pixels * np.float32([2, 0.5, 1]) + np.float32([1, 2, 3])
+    stored[3, 4] = np.nan
+    pixels[3, 4] = 0
+    network = stack([(3, 3, 1)])
+    expected = one_pass(network, pixels)
+    result = predict_scene(network, array_scene(stored), scaling=scaling)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "ms-ov"}, "did you mean 'ms\\+ov'"),
+        ({"crop": 0}, "'crop'"),
+        ({"scales": ()}, "'scales'"),
+        ({"scales": (16, 0)}, "'scales'"),
+        ({"window": 0}, "'window'"),
+        ({"batch": 0}, "'batch'"),
+        ({"device": "abacus"}, "abacus"),
+    ],
+)
+def test_wrong_options(options: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        predict_scene(stack([]), cube(9, 9), **options)  # type: ignore[arg-type]
+
+
+def test_network_and_scene_that_do_not_fit() -> None:
+    with pytest.raises(MismatchError, match="4 classes, but 7"):
+        predict_scene(stack([]), cube(9, 9), classes=7)
+    with pytest.raises(MismatchError, match="one answer a pixel"):
+        predict_scene(nn.AvgPool2d(3), cube(9, 9))
+    scaling = Scaling("none", (0.0,) * 5, (1.0,) * 5)
+    with pytest.raises(MismatchError, match="3 bands, but the model was trained on 5"):
+        predict_scene(stack([]), cube(9, 9), scaling=scaling)
