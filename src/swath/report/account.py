@@ -1,0 +1,123 @@
+"""Sections that account for a run: its cost, its labels, and how to make it again."""
+
+from __future__ import annotations
+
+from swath.report.html import (
+    Column,
+    Html,
+    facts,
+    paragraph,
+    section,
+    sentence,
+    table,
+    text,
+)
+from swath.report.record import RunRecord
+from swath.report.words import count, duration, is_number, short
+
+__all__ = ["costs", "provenance", "split"]
+
+
+def costs(run: RunRecord) -> Html:
+    """Return the cost of every phase."""
+    cost, scene = run.part("cost"), run.part("scene")
+    if not cost:
+        return section("Cost", sentence("No cost is recorded."))
+    pixels = scene.get("rows", 0) * scene.get("columns", 0)
+    rows: list[list[str]] = []
+    for phase, name in (("search", "search"), ("train", "training"), ("map", "mapping")):
+        seconds = cost.get(f"{phase}_seconds")
+        if not is_number(seconds) or not seconds:
+            rows.append([name, "none", "–", ""])
+            continue
+        pace = ""
+        if phase == "map" and pixels:
+            pace = f"{short(pixels / seconds)} pixels a second"
+        elif phase == "search" and run.search:
+            pace = f"{duration(seconds / len(run.search))} an epoch"
+        elif phase == "train" and run.training and run.training[-1]["iteration"]:
+            pace = f"{1000 * seconds / run.training[-1]['iteration']:.0f} ms an iteration"
+        rows.append([name, duration(seconds), f"{seconds:,.1f}", pace])
+    total = cost.get("total_seconds")
+    if is_number(total):
+        rows.append(["all together", duration(total), f"{total:,.1f}", ""])
+    columns = [
+        Column("phase"),
+        Column("time", "number"),
+        Column("seconds", "number"),
+        Column("pace", "number"),
+    ]
+    memory = cost.get("peak_memory_mib")
+    pairs = [
+        ("parameters", count(cost.get("parameters"))),
+        ("FLOPs per pixel", f"{count(cost.get('flops_per_pixel'))} (a multiply-add is two)"),
+        ("peak memory", f"{count(memory)} MiB" if is_number(memory) else "–"),
+        ("device", str(run.metrics.get("device") or "–")),
+    ]
+    apart = 1 if is_number(total) else 0
+    phases = table(columns, rows, last_apart=apart)
+    return section("Cost", Html(f'<div class="pair"><div>{phases}</div>{facts(pairs)}</div>'))
+
+
+_CAUTION = {
+    "random": (
+        "Caution: a random split leaks. Test pixels lie beside training pixels, and the network "
+        "sees whole windows, so that these figures are better than they would be in a place "
+        "without labels. A spatial split says more of that."
+    ),
+    "spatial": (
+        "Train, validation and test lie in blocks apart from each other, so that no training "
+        "window holds a test pixel."
+    ),
+    "fixed": (
+        "Train and test pixels were given as maps. Whether they lie apart is up to those maps; "
+        "where they touch, the figures are better than they would be elsewhere."
+    ),
+}
+
+
+def split(run: RunRecord) -> Html:
+    """Return the split protocol, its caution, and the numbers of pixels."""
+    data = run.part("split")
+    if not data:
+        return section("Labels and split", sentence("The split is not recorded."))
+    protocol = str(data.get("protocol") or "unnamed")
+    caution = _CAUTION.get(protocol)
+    description = str(data.get("description") or f"A {protocol} split.")
+    pairs = [("protocol", protocol)]
+    pairs += [(f"{role} pixels", count(data.get(role))) for role in ("train", "validation", "test")]
+    if data.get("seed") is not None:
+        pairs.append(("seed", str(data["seed"])))
+    notes = data.get("notes")
+    lines = "".join(f"<li>{text(note)}</li>" for note in notes) if isinstance(notes, list) else ""
+    return section(
+        "Labels and split",
+        paragraph(description),
+        paragraph(caution, "caution" if protocol == "random" else "") if caution else None,
+        paragraph(
+            "The search and the choice of the trained network used validation labels only; test "
+            "labels were read once, at the end."
+        ),
+        Html(f'<ul class="soft">{lines}</ul>') if lines else None,
+        Html(str(facts(pairs)).replace('class="facts"', 'class="facts left"')),
+    )
+
+
+def provenance(run: RunRecord) -> Html:
+    """Return how to make this run again: command, versions, resolved recipe."""
+    command = run.metrics.get("command")
+    versions = run.part("versions")
+    parts: list[str] = []
+    if command:
+        parts += [Html("<h3>Command</h3>"), Html(f"<pre>{text(command)}</pre>")]
+    else:
+        parts.append(sentence("The command is not recorded."))
+    if versions:
+        line = ", ".join(f"{name} {version}" for name, version in versions.items())
+        parts += [Html("<h3>Versions</h3>"), paragraph(line)]
+    if run.recipe_text:
+        parts.append(Html("<h3>Recipe, every default written out</h3>"))
+        parts.append(Html(f'<pre class="columns">{text(run.recipe_text.strip())}</pre>'))
+    else:
+        parts.append(sentence("There is no recipe in this run folder."))
+    return section("How to make it again", *parts)

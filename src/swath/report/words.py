@@ -1,0 +1,56 @@
+"""Numbers in words: percent, counts, sizes and times; a dash where there is none."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+__all__ = ["count", "counted", "duration", "is_number", "percent", "plain", "short"]
+
+
+def percent(value: Any) -> str:
+    """Return a fraction of one as percent with two decimals."""
+    return f"{100 * value:.2f} %" if is_number(value) else "–"
+
+
+def plain(value: Any, digits: int = 4) -> str:
+    """Return a number with a fixed count of decimals."""
+    return f"{value:.{digits}f}" if is_number(value) else "–"
+
+
+def count(value: Any) -> str:
+    """Return a whole number with its thousands apart."""
+    return f"{int(value):,}" if is_number(value) else "–"
+
+
+def short(value: Any) -> str:
+    """Return a large number with three digits and k, M, G or T."""
+    if not is_number(value):
+        return "–"
+    for size, unit in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def duration(seconds: Any) -> str:
+    """Return a time in the two units that matter."""
+    if not is_number(seconds):
+        return "–"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a finite number."""
+    return isinstance(value, Real) and math.isfinite(value)
+
+
+def counted(number: int, word: str, plural: str | None = None) -> str:
+    """Return a number with its noun: 1 epoch, 2 epochs."""
+    return f"{number:,} {word if number == 1 else plural or word + 's'}"
