@@ -1,0 +1,107 @@
+"""Write a network with its choices in place; space, supernet and child follow from it.
+
+A module *declares* alternatives by holding :class:`Choice` leaves.  A declaration has no weights
+where it has choices: each holds named factories.  :func:`realise` replaces every choice of a
+network by what a caller makes of it: the one chosen operator (:func:`chosen`, a compact child),
+or all of them (the supernets floor).
+
+>>> class Net(nn.Module):
+...     def __init__(self):
+...         super().__init__()
+...         self.edge = Choice("edge", {"linear": lambda: nn.Linear(4, 4), "skip": nn.Identity})
+...     def forward(self, x):
+...         return self.edge(x)
+>>> [(c.name, c.options) for c in choices(Net())]
+[('edge', ('linear', 'skip'))]
+>>> realise(Net(), chosen({"edge": "skip"})).edge
+Identity()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from swath.core.errors import InvalidArchitecture
+
+__all__ = ["Choice", "Skip", "Zero", "choices", "chosen", "realise"]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Zero(nn.Module):
+    """The operator `none`: its output is zero.  Cells leave it out of their sums."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return zeros like ``x``."""
+        return x.new_zeros(()).expand_as(x)
+
+
+class Skip(nn.Identity):
+    """The operator `skip_connect`: its output is its input."""
+
+
+class Choice(nn.Module):
+    """A place in a network where one of several operators may stand.
+
+    Parameters
+    ----------
+    name : unique within the network; the name of the decision.
+    candidates : factories by operator name.  They are called only when the choice is realised.
+    """
+
+    def __init__(self, name: str, candidates: Mapping[str, Callable[[], nn.Module]]) -> None:
+        super().__init__()
+        self.name = name
+        self.candidates = dict(candidates)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The operators' names, in order."""
+        return tuple(self.candidates)
+
+    def make(self, option: str) -> nn.Module:
+        """Build one candidate; raise :class:`InvalidArchitecture` for an unknown name."""
+        if option not in self.candidates:
+            raise InvalidArchitecture(
+                f"choice '{self.name}' has no operator '{option}'; it has: {', '.join(self.options)}"
+            )
+        return self.candidates[option]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Refuse: a declaration computes nothing until it is realised."""
+        raise InvalidArchitecture(
+            f"choice '{self.name}' is still open; build a child or a supernet of this network"
+        )
+
+
+def choices(network: nn.Module) -> list[Choice]:
+    """Return the open choices of a network in the order of declaration."""
+    return [module for module in network.modules() if isinstance(module, Choice)]
+
+
+def realise(network: Network, decide: Callable[[Choice], nn.Module]) -> Network:
+    """Replace every open choice of ``network``, in place, by ``decide(choice)``; return it."""
+    for parent in list(network.modules()):
+        for key, child in list(parent.named_children()):
+            if isinstance(child, Choice):
+                setattr(parent, key, decide(child))
+    return network
+
+
+def chosen(selection: Mapping[str, str]) -> Callable[[Choice], nn.Module]:
+    """Return the decision of a compact child: at each choice, only the operator it names.
+
+    Raises
+    ------
+    InvalidArchitecture : a choice of the network is missing from ``selection``.
+    """
+
+    def decide(choice: Choice) -> nn.Module:
+        if choice.name not in selection:
+            raise InvalidArchitecture(f"the architecture says nothing of choice '{choice.name}'")
+        return choice.make(selection[choice.name])
+
+    return decide

@@ -1,0 +1,344 @@
+"""Differentiable search: weights and architecture parameters of a mixture supernet in turn.
+
+Source: 3D-ANAS, section III-D (first-order alternation as in DARTS: Liu, Simonyan, Yang,
+"DARTS: Differentiable Architecture Search").
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from swath.core.architecture import Architecture
+from swath.core.devices import Precision, autocast
+from swath.core.errors import RecipeError, RunError
+from swath.core.files import append_json_line, read_json_lines, write_text
+from swath.core.seeds import derive
+from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+from swath.supernets import create_mixture
+from swath.supernets.hsi3d import HSI3DMixture, Mode
+from swath.tasks.metrics import Scores
+from swath.tasks.scene import SceneTask
+from swath.tasks.windows import Sampling, WindowSampler
+from swath.training.checkpoints import load_state, save_state
+from swath.training.evaluate import Validation, evaluate
+
+__all__ = ["DifferentiableSettings", "Found", "differentiable_search", "learning_rate", "skip_share"]
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class DifferentiableSettings:
+    """How the search runs.  Defaults are those of 3D-ANAS.
+
+    Parameters
+    ----------
+    mode : "full" mixes all operators and widths in each pass; "sampled" draws one operator an edge
+        and one width a layer, at about the cost of one child.
+    width : base width of the supernet.
+    cell_sharing : run each cell once on what arrives, mixed (Eq. 5), or on each arrival (Eq. 4).
+    epochs, warmup : architecture parameters are trained from epoch ``warmup`` + 1 on.
+    steps : weight steps an epoch (each after one architecture step, once those begin).
+    pool : training windows are this many, drawn once, for each of the two lists; None: drawn anew.
+    window, batch, sampling : of the training windows.
+    learning_rate, final_rate, momentum, weight_decay : SGD of the weights.
+    schedule : "cosine" falls once (the paper); "oscillating" has a period of 20 epochs times a
+        polynomial decay (the authors' code).
+    architecture_rate, architecture_decay : Adam of alpha and beta.
+    collapse : stop when more than this share of a cell's operators has been skip connections for
+        three epochs; 1 never stops.
+    precision : float32 or bfloat16.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    mode: Mode = "full"
+    width: int = 8
+    cell_sharing: bool = True
+    epochs: int = 100
+    warmup: int = 20
+    steps: int = 40
+    pool: int | None = 200
+    window: int = 32
+    batch: int = 5
+    sampling: Sampling = "uniform"
+    learning_rate: float = 0.025
+    final_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 3e-4
+    schedule: Literal["cosine", "oscillating"] = "cosine"
+    architecture_rate: float = 1e-3
+    architecture_decay: float = 1e-3
+    collapse: float = 0.67
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "epochs", "steps", "window", "batch"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"search.{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.warmup < self.epochs:
+            raise RecipeError(
+                f"search.warmup must be less than search.epochs ({self.epochs}), not "
+                f"{self.warmup}: the architecture is trained only after it"
+            )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search ended with.
+
+    Parameters
+    ----------
+    architecture : decoded at the best epoch.
+    validation : of the supernet at that epoch.
+    epoch, epochs : the best one (from 1), and how many were run.
+    collapsed : whether the collapse detector ended the search.
+    """
+
+    architecture: Architecture
+    validation: Validation
+    epoch: int
+    epochs: int
+    seconds: float
+    collapsed: bool
+
+
+def learning_rate(settings: DifferentiableSettings, epoch: int) -> float:
+    """Return the weights' learning rate of an epoch (from 1)."""
+    span = settings.learning_rate - settings.final_rate
+    if settings.schedule == "cosine":
+        return settings.final_rate + span * (
+            (1 + math.cos(math.pi * (epoch - 1) / settings.epochs)) / 2
+        )
+    # Chained without a restart in the authors' code, so the cosine of T_max 10 goes up and down.
+    wave = (1 + math.cos(math.pi * epoch / 10)) / 2
+    return settings.final_rate + span * wave * (1 - epoch / settings.epochs) ** 0.9
+
+
+def skip_share(architecture: Architecture) -> float:
+    """Return the largest share of skip connections among the operators of a cell."""
+    cells: dict[str, list[bool]] = {}
+    for gene, value in architecture.genes:
+        cell, _, rest = gene.partition(".")
+        if ".op" in f".{rest}":
+            cells.setdefault(cell, []).append(value == "skip_connect")
+    return max((sum(skips) / len(skips) for skips in cells.values()), default=0.0)
+
+
+def differentiable_search(
+    space: SearchSpace,
+    task: SceneTask,
+    settings: DifferentiableSettings,
+    *,
+    seed: int,
+    folder: Path,
+    report: Report | None = None,
+    device: torch.device | None = None,
+) -> Found:
+    """Search ``space`` for the task and return the architecture of the best epoch.
+
+    The best epoch has the highest validation accuracy, then the lowest validation loss, among
+    those in which alpha and beta were trained.  State is written to ``folder`` at each epoch;
+    called again after an interruption, the search goes on from there, on a CPU to the same result.
+
+    Raises
+    ------
+    RunError : the loss became NaN or infinite, or the folder cannot be written.
+    """
+    search = _Search(space, task, settings, seed, folder, device or torch.device("cpu"))
+    search.restore()
+    return search.run(report or (lambda line: None))
+
+
+class _Search:
+    def __init__(
+        self,
+        space: SearchSpace,
+        task: SceneTask,
+        settings: DifferentiableSettings,
+        seed: int,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.space, self.task, self.settings = space, task, settings
+        self.seed, self.folder, self.device = seed, folder, device
+        torch.manual_seed(derive(seed, "supernet"))
+        self.supernet: HSI3DMixture = create_mixture(
+            space,
+            InputSpec(task.bands),
+            OutputSpec(task.classes),
+            width=settings.width,
+            mode=settings.mode,
+            cell_sharing=settings.cell_sharing,
+        ).to(device)
+        self.weights = torch.optim.SGD(
+            self.supernet.weight_parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        self.choices = torch.optim.Adam(
+            self.supernet.architecture_parameters(),
+            lr=settings.architecture_rate,
+            weight_decay=settings.architecture_decay,
+        )
+        self.for_weights, self.for_choices = (
+            WindowSampler(
+                task.image,
+                task.targets("train"),
+                settings.window,
+                derive(seed, "search", name),
+                sampling=settings.sampling,
+                visible=task.split.visible,
+                pool=settings.pool,
+            )
+            for name in ("weights", "architecture")
+        )
+        self.epoch = 0
+        self.seconds = 0.0
+        self.collapsing = 0
+        self.best: dict[str, Any] | None = None
+
+    def run(self, report: Report) -> Found:
+        collapsed = self.collapsing >= 3
+        begun = time.perf_counter() - self.seconds
+        while self.epoch < self.settings.epochs and not collapsed:
+            loss = self.train_epoch()
+            self.epoch += 1
+            self.seconds = time.perf_counter() - begun
+            line = self.validate(loss)
+            collapsed = self.collapsing >= 3
+            self.save(line)
+            report(line)
+        assert self.best is not None
+        return Found(
+            Architecture.from_dict(self.best["architecture"]),
+            Validation(Scores.from_dict(self.best["scores"]), self.best["loss"]),
+            self.best["epoch"],
+            self.epoch,
+            self.seconds,
+            collapsed,
+        )
+
+    def train_epoch(self) -> float:
+        """One epoch of alternating steps; return the mean loss of the weight steps."""
+        settings, total = self.settings, 0.0
+        self.supernet.train()
+        for group in self.weights.param_groups:
+            group["lr"] = learning_rate(settings, self.epoch + 1)
+        for step in range(self.epoch * settings.steps, (self.epoch + 1) * settings.steps):
+            if self.epoch >= settings.warmup:
+                self.step(self.choices, self.for_choices, "architecture", step)
+            total += self.step(self.weights, self.for_weights, "weights", step)
+        return total / settings.steps
+
+    def step(
+        self, optimiser: torch.optim.Optimizer, sampler: WindowSampler, name: str, step: int
+    ) -> float:
+        """One update of weights or architecture parameters; return the loss."""
+        # What a sampled supernet draws follows from the seed and the step alone.
+        torch.manual_seed(derive(self.seed, "search", name, step))
+        x, y = sampler.batch(self.settings.batch, step, augmented=self.settings.pool is None)
+        x, y = x.to(self.device), y.to(self.device)
+        self.supernet.sampling = name == "architecture"
+        trained = (
+            self.supernet.architecture_parameters()
+            if name == "architecture"
+            else self.supernet.weight_parameters()
+        )
+        with autocast(self.device, self.settings.precision):
+            logits = self.supernet(x)
+        loss = nn.functional.cross_entropy(logits.float(), y, ignore_index=-1)
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the search loss became {loss.item()} in epoch {self.epoch + 1}; lower "
+                "search.learning_rate, or use search.precision float32"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+        for parameter, gradient in zip(trained, gradients, strict=True):
+            parameter.grad = gradient
+        optimiser.step()
+        return float(loss.detach())
+
+    def validate(self, loss: float) -> dict[str, Any]:
+        """Score the supernet, decode it, and keep the architecture if it is the best so far."""
+        validation = evaluate(
+            self.supernet, self.task, "validation", precision=self.settings.precision
+        )
+        architecture = self.supernet.decode()
+        trained = self.epoch > self.settings.warmup
+        share = skip_share(architecture)
+        self.collapsing = self.collapsing + 1 if trained and share > self.settings.collapse else 0
+        if trained and validation.better_than(self._best_validation()):
+            self.best = {
+                "epoch": self.epoch,
+                "architecture": json.loads(architecture.to_json()),
+                "scores": validation.scores.to_dict(),
+                "loss": validation.loss,
+            }
+        return {
+            "phase": "search",
+            "epoch": self.epoch,
+            "epochs": self.settings.epochs,
+            "loss": loss,
+            "validation_accuracy": validation.scores.oa,
+            "validation_loss": validation.loss,
+            "arch_trained": trained,
+            "best": self.best is not None and self.best["epoch"] == self.epoch,
+            "skip_share": share,
+            "seconds": self.seconds,
+            "alpha": _rounded(self.supernet.alpha.detach().softmax(-1)),
+            "beta": _rounded(self.supernet.beta.detach().softmax(-1)),
+            "genes": architecture.as_dict(),
+        }
+
+    def _best_validation(self) -> Validation | None:
+        if self.best is None:
+            return None
+        return Validation(Scores.from_dict(self.best["scores"]), self.best["loss"])
+
+    def save(self, line: dict[str, Any]) -> None:
+        """Write the history line, then the checkpoint; lines beyond it are cut off on resume."""
+        append_json_line(self.folder / "history.jsonl", line)
+        save_state(
+            self.folder / "checkpoint.safetensors",
+            {
+                "epoch": self.epoch,
+                "seconds": self.seconds,
+                "collapsing": self.collapsing,
+                "best": self.best,
+                "supernet": self.supernet.state_dict(),
+                "weights": self.weights.state_dict(),
+                "choices": self.choices.state_dict(),
+            },
+        )
+
+    def restore(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        path, history = self.folder / "checkpoint.safetensors", self.folder / "history.jsonl"
+        if not path.exists():
+            history.unlink(missing_ok=True)
+            return
+        state = load_state(path)
+        for name in ("epoch", "seconds", "collapsing", "best"):
+            setattr(self, name, state[name])
+        self.supernet.load_state_dict(state["supernet"])
+        self.weights.load_state_dict(state["weights"])
+        self.choices.load_state_dict(state["choices"])
+        kept = [line for line in read_json_lines(history) if line["epoch"] <= self.epoch]
+        write_text(history, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _rounded(values: Tensor) -> Any:
+    """Return nested lists with five decimals."""
+    return [_rounded(v) for v in values] if values.ndim else round(float(values), 5)

@@ -1,0 +1,30 @@
+"""Supernets: one set of shared weights for a whole search space, made from its declaration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from swath.core.errors import UnknownName
+
+if TYPE_CHECKING:
+    from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+    from swath.supernets.hsi3d import HSI3DMixture
+
+__all__ = ["create_mixture"]
+
+
+def create_mixture(
+    space: SearchSpace, inputs: InputSpec, outputs: OutputSpec, **options: Any
+) -> HSI3DMixture:
+    """Return the mixture supernet of a space: all candidates, weighted by differentiable choices.
+
+    Raises
+    ------
+    UnknownName : the space has none.
+    """
+    from swath.spaces.hsi3d import HSI3D
+    from swath.supernets.hsi3d import HSI3DMixture
+
+    if isinstance(space, HSI3D):
+        return HSI3DMixture(space, inputs, outputs, **options)
+    raise UnknownName(f"space '{space.name}' has no mixture supernet; it is there for hsi3d")

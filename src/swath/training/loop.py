@@ -1,0 +1,324 @@
+"""One loop that trains a dense network on a scene task, resumes exactly, and keeps the best."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from swath.core.devices import Precision, autocast
+from swath.core.errors import RecipeError, RunError
+from swath.core.files import append_json_line, read_json_lines, write_text
+from swath.core.seeds import derive
+from swath.tasks.metrics import Scores
+from swath.tasks.scene import SceneTask
+from swath.tasks.windows import Sampling, WindowSampler
+from swath.training.checkpoints import load_state, save_state
+from swath.training.evaluate import Validation, evaluate
+from swath.training.optimisers import OptimiserName, optimiser
+from swath.training.schedules import schedule
+
+__all__ = ["Trained", "TrainingSettings", "train"]
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network is trained.  Defaults are those of 3D-ANAS's final training.
+
+    Parameters
+    ----------
+    iterations : the most updates, and the length of the learning-rate schedule.
+    window, batch : size of a training window and windows per update.
+    sampling : see :class:`~swath.tasks.windows.WindowSampler`.
+    optimiser, learning_rate, momentum, weight_decay : of the update rule.
+    bias_rate : factor of the learning rate of every parameter named bias (whose decay is zero).
+    schedule, final_rate : how the learning rate falls, and to what.
+    clip_value, clip_norm : gradients are clipped elementwise, or by their norm; None: not.
+    label_smoothing : of the cross-entropy.
+    noise : standard deviation of Gaussian noise on the scaled inputs, plus the same for a random
+        gain and a random offset of each window (illumination); 0: none.
+    averaging : decay of an exponential moving average of the weights, which is then what is
+        validated and kept; 0: none.
+    validate_every : updates between validations.
+    patience : stop after so many validations without a better accuracy and without a lower loss.
+    precision : float32 or bfloat16.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    iterations: int = 600_000
+    window: int = 32
+    batch: int = 12
+    sampling: Sampling = "uniform"
+    optimiser: OptimiserName = "sgd"
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    bias_rate: float = 2.0
+    schedule: str = "poly"
+    final_rate: float = 0.0
+    clip_value: float | None = 5.0
+    clip_norm: float | None = None
+    label_smoothing: float = 0.0
+    noise: float = 0.0
+    averaging: float = 0.0
+    validate_every: int = 100
+    patience: int = 100
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "window", "batch", "validate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise RecipeError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        if not 0 <= self.averaging < 1:
+            raise RecipeError(f"training.averaging must lie in [0, 1), not {self.averaging}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best network by validation, in evaluation mode, and how it came about."""
+
+    network: nn.Module
+    validation: Validation
+    iteration: int
+    iterations: int
+    seconds: float
+    stopped: str
+
+
+def train(
+    network: nn.Module,
+    task: SceneTask,
+    settings: TrainingSettings,
+    *,
+    seed: int,
+    folder: Path,
+    report: Report | None = None,
+    device: torch.device | None = None,
+) -> Trained:
+    """Train ``network`` on the training labels and return it with its best weights.
+
+    The best weights are those of the highest validation accuracy, then the lowest validation loss.
+    State is written to ``folder`` at each validation; called again after an interruption, training
+    goes on from there, on a CPU to the same weights as without one.
+
+    Parameters
+    ----------
+    network : maps (batch, bands, rows, columns) to logits (batch, classes, rows, columns).
+    folder : for ``checkpoint.safetensors`` and ``history.jsonl``.
+    report : called with each line of the history.
+
+    Raises
+    ------
+    RunError : the loss became NaN or infinite, or the folder cannot be written.
+    """
+    device = device or torch.device("cpu")
+    loop = _Loop(network.to(device), task, settings, seed, folder, device)
+    loop.restore()
+    return loop.run(report or (lambda line: None))
+
+
+class _Loop:
+    def __init__(
+        self,
+        network: nn.Module,
+        task: SceneTask,
+        settings: TrainingSettings,
+        seed: int,
+        folder: Path,
+        device: torch.device,
+    ) -> None:
+        self.network, self.task, self.settings = network, task, settings
+        self.seed, self.folder, self.device = seed, folder, device
+        self.average = copy.deepcopy(network).requires_grad_(False) if settings.averaging else None
+        self.optimiser = optimiser(
+            network,
+            settings.optimiser,
+            learning_rate=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            bias_rate=settings.bias_rate,
+        )
+        self.rates = [group["lr"] / settings.learning_rate for group in self.optimiser.param_groups]
+        self.rate = schedule(settings.schedule, settings.learning_rate, settings.final_rate)
+        self.sampler = WindowSampler(
+            task.image,
+            task.targets("train"),
+            settings.window,
+            derive(seed, "train"),
+            sampling=settings.sampling,
+            visible=task.split.visible,
+        )
+        self.iteration = 0
+        self.seconds = 0.0
+        self.since_better = 0
+        self.lowest_loss = math.inf
+        self.best: Validation | None = None
+        self.best_iteration = 0
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def candidate(self) -> nn.Module:
+        """The network that is validated and kept: the average where there is one."""
+        return self.network if self.average is None else self.average
+
+    def run(self, report: Report) -> Trained:
+        stopped = "schedule complete"
+        begun = time.perf_counter() - self.seconds
+        total, every = self.settings.iterations, self.settings.validate_every
+        while self.iteration < total:
+            if self.since_better >= self.settings.patience:
+                stopped = "validation accuracy and loss saturated"
+                break
+            loss = 0.0
+            block = min(every, total - self.iteration)
+            for _ in range(block):
+                loss += self.step() / block
+            self.seconds = time.perf_counter() - begun
+            line = self.validate(loss)
+            self.save(line)
+            report(line)
+        self.candidate.load_state_dict(self.best_weights)
+        assert self.best is not None
+        return Trained(
+            self.candidate.eval(),
+            self.best,
+            self.best_iteration,
+            self.iteration,
+            self.seconds,
+            stopped,
+        )
+
+    def step(self) -> float:
+        """One update; return the loss."""
+        settings = self.settings
+        self.network.train()
+        rate = self.rate(self.iteration / settings.iterations)
+        for group, factor in zip(self.optimiser.param_groups, self.rates, strict=True):
+            group["lr"] = rate * factor
+        # Whatever a network draws (dropout, noise) follows from the seed and the step alone.
+        torch.manual_seed(derive(self.seed, "step", self.iteration))
+        x, y = self.sampler.batch(settings.batch, self.iteration)
+        x, y = x.to(self.device), y.to(self.device)
+        if settings.noise:
+            x = _disturb(x, settings.noise)
+        with autocast(self.device, settings.precision):
+            logits = self.network(x)
+        loss = nn.functional.cross_entropy(
+            logits.float(), y, ignore_index=-1, label_smoothing=settings.label_smoothing
+        )
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"the training loss became {loss.item()} at iteration {self.iteration}; "
+                "lower training.learning_rate, or use training.precision float32"
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if settings.clip_value is not None:
+            nn.utils.clip_grad_value_(self.network.parameters(), settings.clip_value)
+        if settings.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
+        self.optimiser.step()
+        self.iteration += 1
+        if self.average is not None:
+            _average(self.average, self.network, settings.averaging, self.iteration)
+        return float(loss.detach())
+
+    def validate(self, loss: float) -> dict[str, Any]:
+        """Score the candidate on the validation labels; keep it if it is the best so far."""
+        validation = evaluate(
+            self.candidate, self.task, "validation", precision=self.settings.precision
+        )
+        better = validation.better_than(self.best)
+        improved = better or validation.loss < self.lowest_loss
+        self.since_better = 0 if improved else self.since_better + 1
+        self.lowest_loss = min(self.lowest_loss, validation.loss)
+        if better:
+            self.best, self.best_iteration = validation, self.iteration
+            self.best_weights = {
+                key: value.detach().cpu().clone()
+                for key, value in self.candidate.state_dict().items()
+            }
+        return {
+            "phase": "train",
+            "iteration": self.iteration,
+            "iterations": self.settings.iterations,
+            "loss": loss,
+            "learning_rate": self.rate((self.iteration - 1) / self.settings.iterations),
+            "validation_accuracy": validation.scores.oa,
+            "validation_aa": validation.scores.aa,
+            "validation_loss": validation.loss,
+            "best": better,
+            "seconds": self.seconds,
+        }
+
+    def save(self, line: dict[str, Any]) -> None:
+        """Write the history line, then the checkpoint; lines beyond it are cut off on resume."""
+        assert self.best is not None
+        append_json_line(self.folder / "history.jsonl", line)
+        save_state(
+            self.folder / "checkpoint.safetensors",
+            {
+                "iteration": self.iteration,
+                "seconds": self.seconds,
+                "since_better": self.since_better,
+                "lowest_loss": self.lowest_loss,
+                "best_iteration": self.best_iteration,
+                "best_scores": self.best.scores.to_dict(),
+                "best_loss": self.best.loss,
+                "best_weights": self.best_weights,
+                "network": self.network.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+            },
+        )
+
+    def restore(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        path = self.folder / "checkpoint.safetensors"
+        history = self.folder / "history.jsonl"
+        if not path.exists():
+            history.unlink(missing_ok=True)
+            return
+        state = load_state(path)
+        for name in ("iteration", "seconds", "since_better", "lowest_loss", "best_iteration"):
+            setattr(self, name, state[name])
+        self.best = Validation(Scores.from_dict(state["best_scores"]), state["best_loss"])
+        self.best_weights = state["best_weights"]
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if history.exists():
+            kept = [x for x in read_json_lines(history) if x["iteration"] <= self.iteration]
+            write_text(history, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def _disturb(x: Tensor, strength: float) -> Tensor:
+    """Add noise to every value, and a gain and an offset to every window."""
+    shape = (x.shape[0], 1, 1, 1)
+    gain = 1 + strength * torch.randn(shape, device=x.device)
+    offset = strength * torch.randn(shape, device=x.device)
+    return x * gain + offset + strength * torch.randn_like(x)
+
+
+@torch.no_grad()
+def _average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the network; faster in the beginning, so that it forgets the start."""
+    decay = min(decay, step / (step + 9))
+    ours, theirs = average.state_dict(), network.state_dict()
+    for key, value in ours.items():
+        if value.is_floating_point():
+            value.lerp_(theirs[key], 1 - decay)
+        else:
+            value.copy_(theirs[key])
