@@ -1,0 +1,492 @@
+"""The few functions a person calls: open a scene, search, train, map it.
+
+Each arrow of ``task -> space -> (strategy <-> estimator) -> architecture -> trained model -> map ->
+report`` is one call in this file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from swath.core.architecture import Architecture
+from swath.core.errors import MismatchError, RecipeError
+from swath.core.files import read_json, write_json
+from swath.core.seeds import derive
+from swath.data.labels import LabelMap
+from swath.data.readers import open_scene
+from swath.data.scene import Scene
+from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
+from swath.study.run import Model, RunFolder
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from swath.mapping import MapResult
+    from swath.mapping.product import ClassTable
+    from swath.tasks.scene import SceneTask
+
+__all__ = ["Run", "map_scene", "open_run", "open_scene", "search", "train"]
+
+Progress = Callable[[dict[str, Any]], None]
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its architecture, figures and model.
+
+    >>> run = swath.open_run("runs/pavia")                        # doctest: +SKIP
+    >>> run.metrics["test"]["oa"], run.map("next_scene.tif", out="map.tif")  # doctest: +SKIP
+    """
+
+    folder: RunFolder
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """``metrics.json``: figures as fractions of one."""
+        data: dict[str, Any] = read_json(self.folder.metrics)
+        return data
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The network's architecture."""
+        return Architecture.from_dict(read_json(self.folder.best / "architecture.json"))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return resolve(load_recipe(self.folder.recipe))
+
+    def model(self) -> tuple[Model, nn.Module]:
+        """Return the model's facts and the trained network, in evaluation mode."""
+        return self.folder.load_model()
+
+    def map(self, scene: Scene | PathLike, out: PathLike, **options: Any) -> MapResult:
+        """Map a scene with this run's model; see :func:`map_scene`."""
+        return map_scene(self, scene, out, **options)
+
+
+def open_run(path: PathLike) -> Run:
+    """Open a run folder; raise :class:`~swath.core.errors.RunError` where there is none."""
+    return Run(RunFolder.open(path))
+
+
+def search(
+    scene: Scene | PathLike | None = None,
+    labels: PathLike | LabelMap | npt.ArrayLike | None = None,
+    *,
+    out: PathLike,
+    recipe: PathLike | Mapping[str, Any] | None = None,
+    space: str | None = None,
+    preset: str | None = None,
+    architecture: Architecture | None = None,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    command: str | None = None,
+    **settings: Any,
+) -> Run:
+    """Search a network for a scene, train it, map the scene, and write the report.
+
+    The same call continues an interrupted run, and returns a finished one.
+
+    Parameters
+    ----------
+    scene : an open scene, a file, a key of the catalogue, or the name of a simulated scene.
+    labels : where the scene has none yet.
+    out : the run folder.
+    recipe : a file, the name of one that comes with swath, or its keys.
+    space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
+    architecture : train this one; nothing is searched.
+    overrides : "section.key=value", over everything else.
+    progress : called with each event: {"phase": "search" | "train" | "map", ...}.
+    command : kept in the run's figures.
+    settings : ``seed``, ``device``, or keys of the recipe's ``task`` such as ``split="random"``,
+        ``train=20``, ``validation=10``.
+
+    Raises
+    ------
+    SwathError : what was given cannot be used; the message says what and how to go on.
+    """
+    resolved = _resolve(scene, labels, recipe, space, preset, architecture, overrides, settings)
+    folder = RunFolder.create(out, resolved.to_yaml())
+    if folder.complete:
+        return Run(folder)
+    with folder.lock():
+        opened = _open(scene, labels, resolved)
+        _execute(opened, resolved, folder, progress or (lambda event: None), command)
+    return Run(folder)
+
+
+def train(
+    architecture: Architecture | PathLike,
+    scene: Scene | PathLike | None = None,
+    labels: PathLike | LabelMap | npt.ArrayLike | None = None,
+    **options: Any,
+) -> Run:
+    """Train a given architecture on a scene; takes the options of :func:`search`.
+
+    Parameters
+    ----------
+    architecture : or a file with one (``best/architecture.json`` of a run), or a run folder.
+    """
+    if not isinstance(architecture, Architecture):
+        path = Path(architecture)
+        if path.is_dir():
+            path = path / "best" / "architecture.json"
+        architecture = Architecture.from_dict(read_json(path))
+    return search(scene, labels, architecture=architecture, **options)
+
+
+def map_scene(
+    run: Run | PathLike,
+    scene: Scene | PathLike,
+    out: PathLike,
+    *,
+    mode: str | None = None,
+    check_values: bool = True,
+    **options: Any,
+) -> MapResult:
+    """Map a whole scene with a run's model and write a GeoTIFF.
+
+    Parameters
+    ----------
+    scene : an open scene or a file of the same sensor, with the model's bands.
+    mode : by default the recipe's; see :func:`swath.mapping.predict`.
+    check_values : refuse a scene whose values span another range than the training scene's.
+    options : of :func:`swath.mapping.map_scene`, such as ``png``, ``probabilities``, ``entropy``,
+        ``variable`` (of a file with several).
+
+    Raises
+    ------
+    MismatchError : the scene has other bands or another scaling than the model's.
+    """
+    from swath import mapping
+
+    if not isinstance(run, Run):
+        run = open_run(run)
+    model, network = run.model()
+    opened = _bands_of(model, scene, options.pop("variable", None))
+    if check_values:
+        _check_values(model, opened)
+    settings = run.recipe.mapping
+    options = {
+        "crop": settings.crop,
+        "scales": settings.scales,
+        "precision": settings.precision,
+        **options,
+    }
+    return mapping.map_scene(
+        network,
+        opened,
+        out,
+        scaling=model.scaling,
+        classes=_class_table(model),
+        mode=mode or settings.mode,
+        **options,
+    )
+
+
+def _resolve(
+    scene: Scene | PathLike | None,
+    labels: Any,
+    recipe: PathLike | Mapping[str, Any] | None,
+    space: str | None,
+    preset: str | None,
+    architecture: Architecture | None,
+    overrides: Sequence[str],
+    settings: dict[str, Any],
+) -> Recipe:
+    layers: list[Mapping[str, Any]] = []
+    if recipe is None or preset is not None:
+        name = f"{space or 'hsi3d'}-{preset or 'quick'}"
+        if name not in preset_names():
+            from swath import spaces
+
+            spaces.registry.get(space or "hsi3d")
+            raise RecipeError(
+                f"space '{space or 'hsi3d'}' has no preset '{preset}'; recipes: "
+                f"{', '.join(preset_names())}"
+            )
+        layers.append({**load_recipe(name), "preset": preset or "quick"})
+    if recipe is not None:
+        layers.append(recipe if isinstance(recipe, Mapping) else load_recipe(recipe))
+    top = {key: settings.pop(key) for key in ("seed", "device") if key in settings}
+    task = dict(settings)
+    if scene is not None:
+        task["scene"] = scene.name if isinstance(scene, Scene) else os.fspath(scene)
+    if isinstance(labels, str | os.PathLike):
+        task["labels"] = os.fspath(labels)
+    layers.append({**top, "task": task})
+    if architecture is not None:
+        layers.append({"architecture": json.loads(architecture.to_json())})
+    return resolve(*layers, overrides=overrides)
+
+
+def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene:
+    from swath.study.preparation import open_task_scene
+
+    opened = scene if isinstance(scene, Scene) else open_task_scene(recipe.task)
+    if labels is None or isinstance(labels, str | os.PathLike):
+        if isinstance(scene, Scene) and labels is not None:
+            from swath.data.readers import open_labels
+
+            return opened.with_labels(open_labels(labels))
+        return opened
+    made = labels if isinstance(labels, LabelMap) else LabelMap.from_array(np.asarray(labels))
+    return opened.with_labels(made)
+
+
+def _execute(
+    scene: Scene, recipe: Recipe, folder: RunFolder, progress: Progress, command: str | None
+) -> None:
+    """Search, train, map, measure, report; each phase goes on from what is there."""
+    from swath import spaces
+    from swath.core.devices import pick
+    from swath.study.phases import find_architecture, train_model
+    from swath.study.preparation import prepare_task
+
+    begun = time.perf_counter()
+    folder.log("started", command=command, python=sys.version.split()[0])
+    device = pick(recipe.device)
+    task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
+    space = spaces.create(recipe.space.name, **recipe.space.options)
+    for note in task.split.notes:
+        progress({"phase": "note", "text": note})
+    progress({"phase": "split", "text": task.split.describe()})
+    architecture, search_seconds = find_architecture(
+        space, task, recipe, folder, device, progress
+    )
+    network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
+    _finish(
+        task,
+        recipe,
+        folder,
+        network,
+        progress,
+        facts={
+            "validation": trained.validation.scores.to_dict(),
+            "training": {
+                "iterations": trained.iterations,
+                "best_iteration": trained.iteration,
+                "stopped": trained.stopped,
+            },
+            "command": command,
+        },
+        seconds={"search": search_seconds, "train": trained.seconds, "begun": begun},
+    )
+    folder.log("finished")
+
+
+def _finish(
+    task: SceneTask,
+    recipe: Recipe,
+    folder: RunFolder,
+    network: nn.Module,
+    progress: Progress,
+    *,
+    facts: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    """Map the scene, read the test labels once, write figures and report."""
+    from safetensors.numpy import save_file
+
+    from swath import mapping
+    from swath.core.devices import describe, pick
+    from swath.core.files import atomic_path
+    from swath.mapping.product import ClassTable
+    from swath.networks.cost import count_flops_per_pixel, count_parameters
+    from swath.report import write_report
+    from swath.tasks.metrics import scores
+
+    settings = recipe.mapping
+    table = ClassTable.of(task.labels)
+    begun = time.perf_counter()
+
+    def step(done: int, total: int) -> None:
+        progress({"phase": "map", "done": done, "total": total})
+
+    common: dict[str, Any] = {
+        "scaling": task.scaling,
+        "crop": settings.crop,
+        "scales": settings.scales,
+        "precision": settings.precision,
+        "device": pick(recipe.device),
+        "progress": step,
+    }
+    made = mapping.map_scene(
+        network,
+        task.scene,
+        folder.map,
+        classes=table,
+        mode=settings.mode,
+        png=folder.path / "map.png",
+        title=f"{task.scene.name}, {recipe.space.name}, {settings.mode}",
+        keep=True,
+        **common,
+    )
+    assert made.indices is not None
+    map_seconds = time.perf_counter() - begun
+    maps = {settings.mode: made.indices.astype(np.int64)}
+    for mode in settings.also:
+        if mode not in maps:
+            probabilities = mapping.predict_scene(
+                network, task.scene, classes=task.classes, mode=mode, **common
+            )
+            maps[mode] = probabilities.argmax(axis=2)
+    # The one place where test labels are read: after every choice has been made.
+    confusions = {mode: task.test_confusion(indices) for mode, indices in maps.items()}
+    with atomic_path(folder.path / "split.safetensors") as temporary:
+        save_file(
+            {"split": task.split.as_map(), "truth": task.labels.values.astype(np.int16)}, temporary
+        )
+    with atomic_path(folder.path / "map_index.safetensors") as temporary:
+        save_file({"prediction": made.indices.astype(np.int16)}, temporary)
+    counts = task.split.counts(task.labels)
+    begun_run = seconds.pop("begun")
+    write_json(
+        folder.metrics,
+        {
+            "test": scores(confusions[settings.mode]).to_dict(),
+            "test_modes": {mode: scores(c).to_dict() for mode, c in confusions.items()},
+            "map_mode": settings.mode,
+            **facts,
+            "confusion": confusions[settings.mode].tolist(),
+            "classes": [
+                {
+                    "name": name,
+                    "original": original,
+                    "colour": list(colour),
+                    "train": int(row[0]),
+                    "validation": int(row[1]),
+                    "test": int(row[2]),
+                }
+                for name, original, colour, row in zip(
+                    table.names, table.original, table.colours, counts, strict=True
+                )
+            ],
+            "cost": {
+                "parameters": count_parameters(network),
+                "flops_per_pixel": count_flops_per_pixel(network, task.bands),
+                "search_seconds": seconds["search"],
+                "train_seconds": seconds["train"],
+                "map_seconds": map_seconds,
+                "total_seconds": seconds["search"]
+                + seconds["train"]
+                + (time.perf_counter() - begun),
+                "this_process_seconds": time.perf_counter() - begun_run,
+                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            },
+            "split": {
+                "protocol": task.split.protocol,
+                "description": task.split.describe(),
+                "train": int(counts[:, 0].sum()),
+                "validation": int(counts[:, 1].sum()),
+                "test": int(counts[:, 2].sum()),
+                "seed": recipe.seed,
+                "notes": list(task.split.notes),
+            },
+            "scene": {
+                "name": task.scene.name,
+                "rows": task.scene.shape[0],
+                "columns": task.scene.shape[1],
+                "bands": task.bands,
+                "simulated": task.scene.simulated,
+                "sensor": task.scene.sensor,
+            },
+            "device": describe(pick(recipe.device)),
+            "versions": _versions(),
+        },
+    )
+    write_report(folder.path)
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in ("swath", "torch", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _class_table(model: Model) -> ClassTable:
+    from swath.mapping.product import ClassTable
+
+    return ClassTable(
+        tuple(c["name"] for c in model.classes),
+        tuple(c["original"] for c in model.classes),
+        tuple(tuple(c["colour"]) for c in model.classes),
+    )
+
+
+def _bands_of(model: Model, scene: Scene | PathLike, variable: str | None) -> Scene:
+    """Open a scene and select the model's bands; refuse one that does not have them."""
+    if isinstance(scene, Scene):
+        opened = scene
+    else:
+        from swath.study.preparation import open_task_scene
+        from swath.study.recipes import TaskSettings
+
+        if Path(scene).exists():
+            opened = open_scene(scene, variable=variable, check=False)
+        else:
+            opened = open_task_scene(TaskSettings(scene=os.fspath(scene)))
+    available = opened.source.shape[2]
+    if available != model.available:
+        raise MismatchError(
+            f"{opened.name} has {available} bands, but the model was trained on a scene of "
+            f"{model.available} ({model.scene}); map scenes of the same sensor and processing"
+        )
+    centres = opened.wavelengths
+    if len(opened.bands) == available:
+        centres = None if centres is None else tuple(centres[band] for band in model.bands)
+    elif opened.bands != model.bands:
+        centres = None
+    opened = dataclasses.replace(opened, bands=model.bands, wavelengths=centres, band_names=None)
+    if centres is not None and model.wavelengths is not None:
+        apart = np.abs(np.subtract(centres, model.wavelengths))
+        if apart.max() > 10:
+            band = int(apart.argmax())
+            raise MismatchError(
+                f"band {model.bands[band]} of {opened.name} lies at {centres[band]:.0f} nm, but at "
+                f"{model.wavelengths[band]:.0f} nm in the model's training scene; is the band "
+                "order another?"
+            )
+    return opened
+
+
+def _check_values(model: Model, scene: Scene) -> None:
+    """Refuse a scene whose values are of another scale than those the model was trained on."""
+    from swath.study.phases import value_range
+
+    if model.values is None:
+        return
+    low, high = value_range(scene)
+    low_before, high_before = model.values
+    ratio = (high - low) / max(high_before - low_before, 1e-12)
+    if not 0.1 <= ratio <= 10:
+        raise MismatchError(
+            f"the values of {scene.name} lie between about {low:.4g} and {high:.4g}, those of the "
+            f"model's training scene between {low_before:.4g} and {high_before:.4g}; bring them to "
+            "the same scaling, or pass --any-values to map all the same"
+        )

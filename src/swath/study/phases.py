@@ -1,0 +1,144 @@
+"""The phases of a run that make the model: find an architecture, train it, keep it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from swath.core.architecture import Architecture
+from swath.core.files import write_json
+from swath.core.seeds import derive
+from swath.data.scene import Scene
+from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+from swath.strategies.differentiable import differentiable_search
+from swath.study.recipes import Recipe
+from swath.study.run import Model, RunFolder
+from swath.tasks.scene import SceneTask
+from swath.training.loop import Trained, train
+
+__all__ = ["find_architecture", "train_model", "value_range"]
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+def find_architecture(
+    space: SearchSpace,
+    task: SceneTask,
+    recipe: Recipe,
+    folder: RunFolder,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Architecture, float]:
+    """Return the recipe's architecture, or search one; with the seconds it took."""
+    seconds = 0.0
+    if recipe.architecture is not None:
+        architecture = Architecture.from_dict(recipe.architecture)
+        space.validate(architecture)
+    else:
+        write_json(
+            folder.search / "operators.json", {"operators": list(getattr(space, "operators", ()))}
+        )
+        found = differentiable_search(
+            space,
+            task,
+            recipe.search,
+            seed=derive(recipe.seed, "search"),
+            folder=folder.search,
+            report=progress,
+            device=device,
+        )
+        architecture, seconds = found.architecture, found.seconds
+        folder.log(
+            "searched",
+            epoch=found.epoch,
+            epochs=found.epochs,
+            collapsed=found.collapsed,
+            seconds=seconds,
+        )
+        if found.collapsed:
+            progress(
+                {
+                    "phase": "note",
+                    "text": f"the search was ended in epoch {found.epochs}: its cells were "
+                    "collapsing to skip connections; the best epoch before that is used",
+                }
+            )
+    write_json(
+        folder.best / "architecture.json",
+        {
+            **json.loads(architecture.to_json()),
+            "key": architecture.key,
+            "options": dict(space.options),
+        },
+    )
+    return architecture, seconds
+
+
+def train_model(
+    space: SearchSpace,
+    architecture: Architecture,
+    task: SceneTask,
+    recipe: Recipe,
+    folder: RunFolder,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[nn.Module, Trained]:
+    """Train the architecture from scratch and save the model; return the best network."""
+    torch.manual_seed(derive(recipe.seed, "network"))
+    network = space.build(architecture, InputSpec(task.bands), OutputSpec(task.classes))
+    trained = train(
+        network,
+        task,
+        recipe.training,
+        seed=derive(recipe.seed, "training"),
+        folder=folder.training,
+        report=progress,
+        device=device,
+    )
+    folder.log(
+        "trained",
+        iteration=trained.iteration,
+        iterations=trained.iterations,
+        stopped=trained.stopped,
+        seconds=trained.seconds,
+    )
+    scene, labels = task.scene, task.labels
+    model = Model(
+        architecture=architecture,
+        space_options=space.options,
+        bands=scene.bands,
+        available=scene.source.shape[2],
+        wavelengths=scene.wavelengths,
+        scaling=task.scaling,
+        values=value_range(scene),
+        classes=tuple(
+            {"name": name, "original": original, "colour": list(colour)}
+            for name, original, colour in zip(
+                labels.names, labels.original, labels.colours, strict=True
+            )
+        ),
+        sensor=scene.sensor,
+        scene=scene.name,
+    )
+    folder.save_model(model, trained.network)
+    return trained.network, trained
+
+
+def value_range(scene: Scene, windows: int = 8) -> tuple[float, float]:
+    """Return the 2nd and 98th percentile of a scene's values, from a few of its windows."""
+    every = list(scene.windows(2**21))
+    chosen = every[:: max(1, len(every) // windows)]
+    parts = []
+    for window in chosen:
+        pixels, valid = scene.read_valid(*window)
+        parts.append(pixels[valid].ravel()[::7])
+    values = np.concatenate(parts)
+    if not values.size:
+        return 0.0, 0.0
+    low, high = np.percentile(values, (2, 98))
+    return float(low), float(high)

@@ -1,0 +1,139 @@
+"""From a recipe to a task: open the scene, leave out what cannot be used, split, scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from swath.core.errors import DataError, SplitError
+from swath.data.labels import LabelMap
+from swath.data.scaling import fit_scaling
+from swath.data.scene import Scene
+from swath.study.recipes import TaskSettings
+from swath.tasks.scene import SceneTask
+from swath.tasks.splits import (
+    Split,
+    fixed_split,
+    random_split,
+    spatial_split,
+    without_small_classes,
+)
+
+__all__ = ["open_task_scene", "prepare_task"]
+
+
+def open_task_scene(settings: TaskSettings) -> Scene:
+    """Open what a recipe calls its scene: a file, a catalogue key or a simulated scene's name.
+
+    Raises
+    ------
+    DataError : there is no such file or scene, or it cannot be used.
+    """
+    from swath.core.errors import nearest
+    from swath.data.catalogue import CATALOGUE, open_catalogue_scene
+    from swath.data.readers import open_scene
+    from swath.data.simulate import SIMULATED, simulate
+
+    name = settings.scene
+    if not name:
+        raise DataError("no scene was given; name a file or a scene of 'swath data list'")
+    if Path(name).exists():
+        return open_scene(
+            name,
+            settings.labels,
+            variable=settings.variable,
+            label_variable=settings.label_variable,
+            bands=settings.bands,
+            nodata=settings.nodata,
+            unlabelled=settings.unlabelled,
+            resample_labels=settings.resample_labels,
+        )
+    if name in CATALOGUE:
+        return open_catalogue_scene(name)
+    if name in SIMULATED:
+        return simulate(name)
+    known = [*CATALOGUE, *SIMULATED]
+    raise DataError(
+        f"there is no file '{name}', and no scene of that name{nearest(name, known)}; "
+        "'swath data list' shows the scenes"
+    )
+
+
+def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
+    """Return the task of a scene: split and scaling as the settings say.
+
+    Labels on pixels without data are left out, and so are small classes where the settings say
+    "drop".
+
+    Raises
+    ------
+    DataError : the scene has no labels, or one band only.
+    SplitError : the labels do not allow the split.
+    """
+    if scene.labels is None:
+        raise DataError(
+            f"{scene.name} has no labels; give a label map with --labels FILE (or, where it is in "
+            "the same file, --label-variable NAME)"
+        )
+    if scene.shape[2] < 2:
+        raise DataError(
+            f"{scene.name} has one usable band; a spectral network needs at least two"
+        )
+    labels, notes = _usable_labels(scene, scene.labels)
+    if settings.small_classes == "drop":
+        minimum = settings.minimum or 2 * (settings.train + settings.validation)
+        small = [
+            f"{name} ({count})"
+            for name, count in zip(labels.names, labels.counts(), strict=True)
+            if count < minimum
+        ]
+        if small:
+            labels = without_small_classes(labels, minimum)
+            notes.append(f"left out, with fewer than {minimum} labels: {', '.join(small)}")
+    if labels.classes < 2:
+        raise SplitError(f"{scene.name} has one class to learn; at least two are needed")
+    scene = scene.with_labels(labels)
+    split = _split(labels, settings, seed)
+    split = dataclasses.replace(split, notes=(*scene.notes, *notes, *split.notes))
+    return SceneTask(scene, split, fit_scaling(scene, settings.scaling))
+
+
+def _usable_labels(scene: Scene, labels: LabelMap) -> tuple[LabelMap, list[str]]:
+    valid = np.concatenate([scene.valid(*window) for window in scene.windows()])
+    lost = int((~valid & (labels.values >= 0)).sum())
+    if not lost:
+        return labels, []
+    values = np.where(valid, labels.values, -1)
+    kept = dataclasses.replace(labels, values=values)
+    return kept, [f"{lost} labels lie on pixels without data and are left out"]
+
+
+def _split(labels: LabelMap, settings: TaskSettings, seed: int) -> Split:
+    train, validation = settings.train, settings.validation
+    small = settings.small_classes if settings.small_classes != "drop" else "raise"
+    minimum = settings.minimum if settings.small_classes == "halve" else None
+    if settings.split == "random":
+        return random_split(
+            labels, train, validation, seed, small_classes=small, minimum=minimum
+        )
+    if settings.split == "spatial":
+        return spatial_split(
+            labels,
+            train,
+            validation,
+            seed,
+            block=settings.block,
+            guard=settings.guard,
+            small_classes=small,
+            minimum=minimum,
+        )
+    if settings.train_map is None or settings.test_map is None:
+        raise SplitError("a fixed split needs both task.train_map and task.test_map")
+    from swath.data.readers import open_labels
+
+    maps = [open_labels(path) for path in (settings.train_map, settings.test_map)]
+    return fixed_split(
+        labels, maps[0].values >= 0, maps[1].values >= 0, validation, seed, small_classes=small
+    )

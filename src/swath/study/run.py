@@ -1,0 +1,228 @@
+"""A run is a folder: what was asked, what was found, the model and what it is worth."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from swath.core.architecture import Architecture
+from swath.core.errors import RunError
+from swath.core.files import append_json_line, atomic_path, read_json, write_json, write_text
+from swath.data.scaling import Scaling
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Model", "RunFolder"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network with all that is needed to map another scene.
+
+    Parameters
+    ----------
+    architecture, space_options : from which the network is built.
+    bands : indices of the bands it reads, in their order in the training scene's file.
+    available : number of bands that file has.
+    wavelengths : of the bands, in nanometres, or None.
+    scaling : of the bands.
+    values : the 2nd and 98th percentile of the training scene's values, or None.
+    classes : per class, {"name", "original", "colour"}.
+    """
+
+    architecture: Architecture
+    space_options: Mapping[str, Any]
+    bands: tuple[int, ...]
+    available: int
+    wavelengths: tuple[float, ...] | None
+    scaling: Scaling
+    values: tuple[float, float] | None
+    classes: tuple[Mapping[str, Any], ...]
+    sensor: str | None
+    scene: str
+
+    def build(self) -> nn.Module:
+        """Return the network without its weights."""
+        from swath import spaces
+        from swath.spaces.base import InputSpec, OutputSpec
+
+        space = spaces.create(self.architecture.space, **self.space_options)
+        return space.build(
+            self.architecture, InputSpec(len(self.bands)), OutputSpec(len(self.classes))
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready form."""
+        return {
+            "architecture": json.loads(self.architecture.to_json()),
+            "space_options": dict(self.space_options),
+            "bands": list(self.bands),
+            "available": self.available,
+            "wavelengths": None if self.wavelengths is None else list(self.wavelengths),
+            "scaling": self.scaling.to_dict(),
+            "values": None if self.values is None else list(self.values),
+            "classes": [dict(c) for c in self.classes],
+            "sensor": self.sensor,
+            "scene": self.scene,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Model:
+        """Read :meth:`to_dict`'s form."""
+        return cls(
+            Architecture.from_dict(data["architecture"]),
+            data["space_options"],
+            tuple(data["bands"]),
+            data["available"],
+            None if data["wavelengths"] is None else tuple(data["wavelengths"]),
+            Scaling.from_dict(data["scaling"]),
+            None if data["values"] is None else tuple(data["values"]),
+            tuple(data["classes"]),
+            data["sensor"],
+            data["scene"],
+        )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The files of a run."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """Open an existing run; raise :class:`RunError` where there is none."""
+        folder = cls(Path(path))
+        if not folder.recipe.is_file():
+            raise RunError(f"{path} is no run folder: it has no recipe.yaml")
+        return folder
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], recipe: str) -> RunFolder:
+        """Start a run, or continue the one of the same recipe.
+
+        Raises
+        ------
+        RunError : the folder holds another run or other files, or cannot be written.
+        """
+        folder = cls(Path(path))
+        if folder.recipe.is_file():
+            before = folder.recipe.read_text(encoding="utf-8")
+            if before != recipe:
+                raise RunError(
+                    f"{path} holds another run ({_difference(before, recipe)}); choose another "
+                    "--out, or give the same command again to continue it"
+                )
+            return folder
+        if folder.path.is_file():
+            raise RunError(f"{path} is a file; choose a folder with --out")
+        if folder.path.is_dir() and any(folder.path.iterdir()):
+            raise RunError(f"{path} holds other files; choose an empty or new folder with --out")
+        write_text(folder.recipe, recipe)
+        return folder
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def search(self) -> Path:
+        """Checkpoint and history of the search."""
+        return self.path / "search"
+
+    @property
+    def training(self) -> Path:
+        """Checkpoint and history of the final training."""
+        return self.path / "training"
+
+    @property
+    def best(self) -> Path:
+        """Architecture and model."""
+        return self.path / "best"
+
+    @property
+    def metrics(self) -> Path:
+        """Figures; written last, so a run that has them is complete."""
+        return self.path / "metrics.json"
+
+    @property
+    def map(self) -> Path:
+        """The class map."""
+        return self.path / "map.tif"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.metrics.is_file() and self.report.is_file()
+
+    def log(self, event: str, **facts: Any) -> None:
+        """Append an event to ``log.jsonl``."""
+        append_json_line(self.path / "log.jsonl", {"time": time.time(), "event": event, **facts})
+
+    def save_model(self, model: Model, network: nn.Module) -> None:
+        """Write ``best/``: the model's facts, then its weights with the same facts inside."""
+        from safetensors.torch import save_file
+
+        facts = model.to_dict()
+        weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+        with atomic_path(self.best / "model.safetensors") as temporary:
+            save_file(weights, temporary, metadata={"model": json.dumps(facts)})
+        write_json(self.best / "model.json", facts)
+
+    def load_model(self) -> tuple[Model, nn.Module]:
+        """Return the model and its network with weights, in evaluation mode.
+
+        Raises
+        ------
+        RunError : the run has no finished model, or its files are damaged.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self.best / "model.safetensors"
+        if not path.is_file():
+            raise RunError(f"{self.path} has no trained model yet; run its command again to finish")
+        model = Model.from_dict(read_json(self.best / "model.json"))
+        network = model.build()
+        try:
+            network.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise RunError(f"{path} is damaged or of another version: {error}") from error
+        return model, network.eval()
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run while working on it; a second process is refused.
+
+        The lock belongs to the process: it is gone with it, however it ends.
+        """
+        import fcntl
+
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.path} is in use by another process; wait for it") from None
+            yield
+
+
+def _difference(before: str, after: str) -> str:
+    """Name the first line in which two resolved recipes differ."""
+    for old, new in zip(before.splitlines(), after.splitlines(), strict=False):
+        if old != new:
+            return f"there '{old.strip()}', here '{new.strip()}'"
+    return "of another length"
