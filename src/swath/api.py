@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from swath.core.architecture import Architecture
-from swath.core.errors import MismatchError, RecipeError
+from swath.core.errors import InvalidArchitecture, MismatchError, RecipeError
 from swath.core.files import read_json, write_json
 from swath.core.seeds import derive
 from swath.data.labels import LabelMap
@@ -33,10 +33,13 @@ from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
 from swath.study.run import Model, RunFolder
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from swath.mapping import MapResult
+    from swath.mapping.engine import MapMode
     from swath.mapping.product import ClassTable
+    from swath.spaces.base import SearchSpace
     from swath.tasks.scene import SceneTask
 
 __all__ = ["Run", "map_scene", "open_run", "open_scene", "search", "train"]
@@ -117,22 +120,30 @@ def search(
     space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
     architecture : train this one; nothing is searched.
     overrides : "section.key=value", over everything else.
-    progress : called with each event: {"phase": "search" | "train" | "map", ...}.
+    progress : called with each event: {"phase": "search" | "train" | "map", ...} with figures, or
+        {"phase": "scene" | "split" | "note" | "resume" | "complete", "text": ...}.
     command : kept in the run's figures.
     settings : ``seed``, ``device``, or keys of the recipe's ``task`` such as ``split="random"``,
-        ``train=20``, ``validation=10``.
+        ``train=20``, ``validation=10``; None leaves them as the recipe has them.
 
     Raises
     ------
     SwathError : what was given cannot be used; the message says what and how to go on.
     """
+    report = progress or (lambda event: None)
     resolved = _resolve(scene, labels, recipe, space, preset, architecture, overrides, settings)
-    folder = RunFolder.create(out, resolved.to_yaml())
+    text = resolved.to_yaml()
+    folder = RunFolder.check(out, text)
     if folder.complete:
+        report({"phase": "complete", "text": f"the run in {folder.path} is complete already"})
         return Run(folder)
-    with folder.lock():
-        opened = _open(scene, labels, resolved)
-        _execute(opened, resolved, folder, progress or (lambda event: None), command)
+    # Nothing is written before all that was given has been looked at.
+    job = _prepare(_open(scene, labels, resolved), resolved, report)
+    if folder.recipe.is_file():
+        report({"phase": "resume", "text": f"continuing the run in {folder.path}"})
+    RunFolder.create(out, text)
+    with folder.lock(), folder.failures():
+        _execute(job, resolved, folder, report, command)
     return Run(folder)
 
 
@@ -149,11 +160,25 @@ def train(
     architecture : or a file with one (``best/architecture.json`` of a run), or a run folder.
     """
     if not isinstance(architecture, Architecture):
-        path = Path(architecture)
-        if path.is_dir():
-            path = path / "best" / "architecture.json"
-        architecture = Architecture.from_dict(read_json(path))
+        architecture = load_architecture(architecture)
     return search(scene, labels, architecture=architecture, **options)
+
+
+def load_architecture(path: PathLike) -> Architecture:
+    """Read an architecture from a file, or from a run folder (``best/architecture.json``).
+
+    Raises
+    ------
+    RunError : there is no such file, or it is no JSON.
+    InvalidArchitecture : it holds something else.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "best" / "architecture.json"
+    try:
+        return Architecture.from_dict(read_json(file))
+    except InvalidArchitecture as error:
+        raise InvalidArchitecture(f"{file}: {error}") from error
 
 
 def map_scene(
@@ -161,7 +186,7 @@ def map_scene(
     scene: Scene | PathLike,
     out: PathLike,
     *,
-    mode: str | None = None,
+    mode: MapMode | None = None,
     check_values: bool = True,
     **options: Any,
 ) -> MapResult:
@@ -184,7 +209,7 @@ def map_scene(
     if not isinstance(run, Run):
         run = open_run(run)
     model, network = run.model()
-    opened = _bands_of(model, scene, options.pop("variable", None))
+    opened = _bands_of(model, _open_alike(scene, run.recipe, options.pop("variable", None)))
     if check_values:
         _check_values(model, opened)
     settings = run.recipe.mapping
@@ -228,9 +253,12 @@ def _resolve(
             )
         layers.append({**load_recipe(name), "preset": preset or "quick"})
     if recipe is not None:
-        layers.append(recipe if isinstance(recipe, Mapping) else load_recipe(recipe))
-    top = {key: settings.pop(key) for key in ("seed", "device") if key in settings}
-    task = dict(settings)
+        layers.append(recipe if isinstance(recipe, Mapping) else load_recipe(Path(recipe)))
+        if space is not None:
+            layers.append({"space": {"name": space}})
+    given = {key: value for key, value in settings.items() if value is not None}
+    top: dict[str, Any] = {k: given.pop(k) for k in ("seed", "device") if k in given}
+    task = given
     if scene is not None:
         task["scene"] = scene.name if isinstance(scene, Scene) else os.fspath(scene)
     if isinstance(labels, str | os.PathLike):
@@ -255,26 +283,49 @@ def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene:
     return opened.with_labels(made)
 
 
-def _execute(
-    scene: Scene, recipe: Recipe, folder: RunFolder, progress: Progress, command: str | None
-) -> None:
-    """Search, train, map, measure, report; each phase goes on from what is there."""
+class _Job(NamedTuple):
+    """What a run works on."""
+
+    task: SceneTask
+    space: SearchSpace
+    device: torch.device
+
+
+def _prepare(scene: Scene, recipe: Recipe, progress: Progress) -> _Job:
+    """Split and scale the scene; check space, architecture and device."""
     from swath import spaces
     from swath.core.devices import pick
-    from swath.study.phases import find_architecture, train_model
     from swath.study.preparation import prepare_task
 
-    begun = time.perf_counter()
-    folder.log("started", command=command, python=sys.version.split()[0])
     device = pick(recipe.device)
-    task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
     space = spaces.create(recipe.space.name, **recipe.space.options)
+    if recipe.architecture is not None:
+        space.validate(Architecture.from_dict(recipe.architecture))
+    task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
+    rows, columns, bands = task.scene.shape
+    progress(
+        {
+            "phase": "scene",
+            "text": f"{task.scene.name}: {rows} x {columns} pixels, {bands} bands, {task.classes} "
+            f"classes{', simulated' if task.scene.simulated else ''}",
+        }
+    )
     for note in task.split.notes:
         progress({"phase": "note", "text": note})
     progress({"phase": "split", "text": task.split.describe()})
-    architecture, search_seconds = find_architecture(
-        space, task, recipe, folder, device, progress
-    )
+    return _Job(task, space, device)
+
+
+def _execute(
+    job: _Job, recipe: Recipe, folder: RunFolder, progress: Progress, command: str | None
+) -> None:
+    """Search, train, map, measure, report; each phase goes on from what is there."""
+    from swath.study.phases import find_architecture, train_model
+
+    begun = time.perf_counter()
+    folder.log("started", command=command, python=sys.version.split()[0])
+    task, space, device = job
+    architecture, search_seconds = find_architecture(space, task, recipe, folder, device, progress)
     network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
     _finish(
         task,
@@ -307,11 +358,9 @@ def _finish(
     seconds: dict[str, float],
 ) -> None:
     """Map the scene, read the test labels once, write figures and report."""
-    from safetensors.numpy import save_file
-
     from swath import mapping
     from swath.core.devices import describe, pick
-    from swath.core.files import atomic_path
+    from swath.core.tensors import write_tensors
     from swath.mapping.product import ClassTable
     from swath.networks.cost import count_flops_per_pixel, count_parameters
     from swath.report import write_report
@@ -321,8 +370,10 @@ def _finish(
     table = ClassTable.of(task.labels)
     begun = time.perf_counter()
 
-    def step(done: int, total: int) -> None:
-        progress({"phase": "map", "done": done, "total": total})
+    def steps(mode: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(
+            {"phase": "map", "mode": mode, "done": done, "total": total}
+        )
 
     common: dict[str, Any] = {
         "scaling": task.scaling,
@@ -330,7 +381,6 @@ def _finish(
         "scales": settings.scales,
         "precision": settings.precision,
         "device": pick(recipe.device),
-        "progress": step,
     }
     made = mapping.map_scene(
         network,
@@ -341,6 +391,7 @@ def _finish(
         png=folder.path / "map.png",
         title=f"{task.scene.name}, {recipe.space.name}, {settings.mode}",
         keep=True,
+        progress=steps(settings.mode),
         **common,
     )
     assert made.indices is not None
@@ -349,17 +400,23 @@ def _finish(
     for mode in settings.also:
         if mode not in maps:
             probabilities = mapping.predict_scene(
-                network, task.scene, classes=task.classes, mode=mode, **common
+                network,
+                task.scene,
+                classes=task.classes,
+                mode=mode,
+                progress=steps(mode),
+                **common,
             )
             maps[mode] = probabilities.argmax(axis=2)
     # The one place where test labels are read: after every choice has been made.
     confusions = {mode: task.test_confusion(indices) for mode, indices in maps.items()}
-    with atomic_path(folder.path / "split.safetensors") as temporary:
-        save_file(
-            {"split": task.split.as_map(), "truth": task.labels.values.astype(np.int16)}, temporary
-        )
-    with atomic_path(folder.path / "map_index.safetensors") as temporary:
-        save_file({"prediction": made.indices.astype(np.int16)}, temporary)
+    write_tensors(
+        folder.path / "split.safetensors",
+        {"split": task.split.as_map(), "truth": task.labels.values.astype(np.int16)},
+    )
+    write_tensors(
+        folder.path / "map_index.safetensors", {"prediction": made.indices.astype(np.int16)}
+    )
     counts = task.split.counts(task.labels)
     begun_run = seconds.pop("begun")
     write_json(
@@ -439,18 +496,23 @@ def _class_table(model: Model) -> ClassTable:
     )
 
 
-def _bands_of(model: Model, scene: Scene | PathLike, variable: str | None) -> Scene:
-    """Open a scene and select the model's bands; refuse one that does not have them."""
+def _open_alike(scene: Scene | PathLike, recipe: Recipe, variable: str | None) -> Scene:
+    """Open a scene to be mapped as the training scene was: same axes, same no-data value."""
     if isinstance(scene, Scene):
-        opened = scene
-    else:
-        from swath.study.preparation import open_task_scene
-        from swath.study.recipes import TaskSettings
+        return scene
+    if Path(scene).exists():
+        task = recipe.task
+        same_format = Path(scene).suffix == Path(task.scene).suffix
+        axes = task.axes if same_format else None
+        return open_scene(scene, variable=variable, axes=axes, nodata=task.nodata, check=False)
+    from swath.study.preparation import open_task_scene
+    from swath.study.recipes import TaskSettings
 
-        if Path(scene).exists():
-            opened = open_scene(scene, variable=variable, check=False)
-        else:
-            opened = open_task_scene(TaskSettings(scene=os.fspath(scene)))
+    return open_task_scene(TaskSettings(scene=os.fspath(scene)))
+
+
+def _bands_of(model: Model, opened: Scene) -> Scene:
+    """Select the model's bands of a scene; refuse one that does not have them."""
     available = opened.source.shape[2]
     if available != model.available:
         raise MismatchError(

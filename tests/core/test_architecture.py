@@ -114,6 +114,20 @@ def test_anything_else_is_refused(text: str) -> None:
         Architecture.from_json(text)
 
 
+@pytest.mark.parametrize("value", [True, False, 1.0, 0.5, None, [1], {"a": 1}])
+def test_gene_values_of_other_types_are_refused(value: object) -> None:
+    data = {"space": "s", "genes": {"width": 1, "edge": value}}
+    with pytest.raises(InvalidArchitecture, match="'edge'"):
+        Architecture.from_dict(data)
+    with pytest.raises(InvalidArchitecture, match="'edge'"):
+        Architecture.from_json(json.dumps(data))
+
+
+def test_gene_names_are_texts() -> None:
+    with pytest.raises(InvalidArchitecture, match="3"):
+        Architecture.from_dict({"space": "s", "genes": {3: "skip"}})
+
+
 @given(st.lists(VALUES, min_size=1, max_size=8, unique=True).map(tuple))
 def test_gene_index_is_the_position(choices: tuple[Value, ...]) -> None:
     gene = Gene("g", choices)

@@ -16,7 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swath.core.errors import RunError
-from swath.core.files import atomic_path, read_json, write_json, write_text
+from swath.core.files import (
+    atomic_path,
+    check_writable,
+    read_json,
+    write_json,
+    write_text,
+)
 
 JSON = st.recursive(
     st.none()
@@ -197,8 +203,27 @@ def test_read_json_names_what_is_missing_or_broken(tmp_path: Path) -> None:
     (tmp_path / "cut.json").write_text('{"a": ')
     with pytest.raises(RunError, match=r"cut\.json is not valid JSON"):
         read_json(tmp_path / "cut.json")
+    (tmp_path / "binary.json").write_bytes(b"\x89PNG\r\n\x1a\n\xff\xfe")
+    with pytest.raises(RunError, match=r"binary\.json is no JSON file"):
+        read_json(tmp_path / "binary.json")
     with pytest.raises(RunError, match="cannot read"):
         read_json(tmp_path)
+
+
+def test_check_writable_names_what_is_in_the_way_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_writable(tmp_path / "a" / "b" / "map.tif")
+    check_writable(tmp_path / "map.tif")
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(RunError, match=r"file is a file"):
+        check_writable(tmp_path / "file" / "map.tif")
+    with pytest.raises(RunError, match=r"file is a file"):
+        check_writable(tmp_path / "file" / "a" / "map.tif")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(RunError, match="may not be written"):
+        check_writable(tmp_path / "a" / "map.tif")
+    assert contents(tmp_path) == {"file": b"a file"}
 
 
 def test_the_temporary_is_synchronised_before_it_is_renamed(

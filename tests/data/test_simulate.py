@@ -10,7 +10,7 @@ import pytest
 from swath.core.errors import DataError, UnknownName
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels, open_scene
-from swath.data.scene import Scene
+from swath.data.scene import Scene, array_scene
 from swath.data.simulate import (
     SIMULATED,
     SpectralLibrary,
@@ -199,6 +199,23 @@ def test_saved_scene_opens_again(tmp_path: Path) -> None:
     with np.load(path, allow_pickle=False) as content:
         assert content["names"].tolist() == list(scene.labels.names)
         np.testing.assert_allclose(content["wavelengths"], scene.wavelengths)
+
+
+def test_saved_scene_keeps_class_names_by_value_and_that_it_is_simulated(tmp_path: Path) -> None:
+    values = np.array([[-1, 0, 0], [2, 2, 0]])
+    # The second class has no pixel: names go by label value, not by order.
+    labels = LabelMap(values, (3, 7, 9), ("water", "forest", "road"))
+    scene = array_scene(np.arange(12.0).reshape(2, 3, 2), labels, simulated=True)
+    path = save_scene(scene, tmp_path / "named.npz")
+    back = open_scene(path, label_variable="labels")
+    assert back.simulated
+    assert back.labels is not None
+    assert (back.labels.original, back.labels.names) == ((3, 9), ("water", "road"))
+    other = open_scene(path, label_variable="labels", names={3: "lake"})
+    assert other.labels is not None
+    assert other.labels.names == ("lake", "class 9")
+    real = array_scene(np.arange(12.0).reshape(2, 3, 2))
+    assert not open_scene(save_scene(real, tmp_path / "real.npz")).simulated
 
 
 def test_wrong_input() -> None:

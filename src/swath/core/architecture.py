@@ -24,7 +24,7 @@ class Gene:
     choices: tuple[Value, ...]
 
     def index(self, value: Value) -> int:
-        """Return the position of ``value`` among the choices; raise :class:`InvalidArchitecture`."""
+        """Return the position of ``value``; raise :class:`InvalidArchitecture` if it is none."""
         try:
             return self.choices.index(value)
         except ValueError:
@@ -64,7 +64,7 @@ class Architecture:
         return dict(self.genes)
 
     def replace(self, **changes: Value) -> Architecture:
-        """Return a copy with some gene values changed (names with dots: ``replace(**{"a.b": 1})``)."""
+        """Return a copy with other gene values (names with dots: ``replace(**{"a.b": 1})``)."""
         unknown = changes.keys() - dict(self.genes).keys()
         if unknown:
             raise InvalidArchitecture(f"'{sorted(unknown)[0]}' is no gene of space '{self.space}'")
@@ -85,7 +85,7 @@ class Architecture:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Architecture:
-        """Read the decoded form of :meth:`to_json`."""
+        """Read the decoded form of :meth:`to_json`; refuse all else likewise."""
         if (
             not isinstance(data, Mapping)
             or not isinstance(data.get("space"), str)
@@ -94,6 +94,13 @@ class Architecture:
             raise InvalidArchitecture(
                 'an architecture is written {"space": name, "genes": {gene: value}}'
             )
+        for gene, value in data["genes"].items():
+            # A bool is an int to Python, but no choice of a gene.
+            if not isinstance(gene, str) or type(value) not in (str, int):
+                raise InvalidArchitecture(
+                    f"gene '{gene}' of an architecture cannot be {value!r}: a gene holds a text or "
+                    "a whole number"
+                )
         return cls(data["space"], tuple(data["genes"].items()))
 
     @property

@@ -16,6 +16,7 @@ from swath.core.errors import RunError
 __all__ = [
     "append_json_line",
     "atomic_path",
+    "check_writable",
     "read_json",
     "read_json_lines",
     "write_json",
@@ -55,6 +56,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Look whether a file or folder could be written at ``path``, before long work; write nothing.
+
+    Raises
+    ------
+    RunError : something else is in the way, or the folder above may not be written.
+    """
+    above = next(place for place in Path(path).absolute().parents if place.exists())
+    if not above.is_dir():
+        raise RunError(f"cannot write {path}: {above} is a file; choose another folder")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise RunError(f"cannot write {path}: {above} may not be written; choose another folder")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_path(path) as temporary:
@@ -72,12 +87,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RunError(f"{path} is no JSON file: it holds no text; give another file") from error
     except json.JSONDecodeError as error:
         raise RunError(f"{path} is not valid JSON ({error}); was it edited or cut off?") from error
 
 
 def _explain(error: OSError, target: Path) -> RunError:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return RunError(f"the disk is full: {target} was not written; free space and run again")
     return RunError(f"cannot write {target}: {error.strerror or error}; choose another folder")
 

@@ -137,7 +137,8 @@ def kind_of(path: Path) -> Kind:
     if not path.is_file():
         reason = "is a folder" if path.is_dir() else "does not exist"
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"{path} {reason}; give a file{nearest(path.name, siblings)}")
+        others = [name for name in siblings if name != path.name]
+        raise DataError(f"{path} {reason}; give a file{nearest(path.name, others)}")
     try:
         with open(path, "rb") as file:
             head = file.read(2056)
@@ -235,6 +236,27 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
     with _explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
         array = np.asarray(file[name][()])
     return array.T if kind == "mat7.3" else array
+
+
+def saved_names(path: Path) -> dict[int, str] | None:
+    """Return the class names by label value that an .npz scene holds, or None."""
+    if kind_of(path) != "npz":
+        return None
+    table = list_variables(path)
+    named = table.get("names"), table.get("label_values")
+    if any(found is None or len(found.shape) != 1 for found in named):
+        return None
+    values, names = load_variable(path, "label_values"), load_variable(path, "names")
+    if values.dtype.kind not in "iu" or names.dtype.kind != "U" or len(values) != len(names):
+        return None
+    return {int(value): str(name) for value, name in zip(values, names, strict=True)}
+
+
+def saved_simulated(path: Path) -> bool:
+    """Return whether an .npz scene says that it was simulated."""
+    if kind_of(path) != "npz" or "simulated" not in list_variables(path):
+        return False
+    return bool(np.any(load_variable(path, "simulated")))
 
 
 # --- arrays ---------------------------------------------------------------------------------------

@@ -16,7 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
-from swath.data._formats import list_variables, open_cube, open_plane
+from swath.data._formats import (
+    list_variables,
+    open_cube,
+    open_plane,
+    saved_names,
+    saved_simulated,
+)
 from swath.data._quality import ranges, usable_bands
 from swath.data.labels import LabelMap
 from swath.data.scene import Scene
@@ -90,6 +96,7 @@ def open_scene(
         wavelengths=cube.wavelengths,
         crs=cube.crs,
         transform=cube.transform,
+        simulated=saved_simulated(file),
         notes=cube.notes,
     )
     if label_map is not None:
@@ -127,6 +134,7 @@ def open_labels(
         return LabelMap.from_array(labels, names, unlabelled)
     path = Path(labels).expanduser()
     array, nodata = open_plane(path, variable)
+    names = saved_names(path) if names is None else names
     ignored = [int(value) for value in unlabelled]
     if nodata is not None and np.isfinite(nodata) and float(nodata).is_integer():
         ignored += [int(nodata)] if int(nodata) not in ignored else []

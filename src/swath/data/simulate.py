@@ -456,9 +456,9 @@ def simulate(
 def save_scene(scene: Scene, path: str | os.PathLike[str]) -> Path:
     """Write a scene as one compressed ``.npz`` file, whole or not at all.
 
-    It holds ``cube`` (rows, columns, bands) in the stored type and, where known, ``labels`` (label
-    values, 0 unlabelled), ``names`` (text, by class order) and ``wavelengths`` (nanometres).
-    ``open_scene(path, label_variable="labels")`` reads it.
+    It holds ``cube`` (rows, columns, bands) in the stored type, ``simulated`` and, where known,
+    ``labels`` (label values, 0 unlabelled), ``names`` of the classes and their ``label_values``,
+    and ``wavelengths`` (nanometres).  ``open_scene(path, label_variable="labels")`` reads it.
 
     Returns
     -------
@@ -472,10 +472,14 @@ def save_scene(scene: Scene, path: str | os.PathLike[str]) -> Path:
     if target.suffix != ".npz":
         target = target.with_name(target.name + ".npz")
     cube = scene.source.read(slice(None), slice(None))[:, :, list(scene.bands)]
-    arrays: dict[str, npt.NDArray[np.generic]] = {"cube": cube}
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "cube": cube,
+        "simulated": np.array(scene.simulated),
+    }
     if scene.labels is not None:
         arrays["labels"] = scene.labels.to_original(scene.labels.values, np.int32)
         arrays["names"] = np.array(scene.labels.names, dtype=np.str_)
+        arrays["label_values"] = np.array(scene.labels.original)
     if scene.wavelengths is not None:
         arrays["wavelengths"] = np.array(scene.wavelengths)
     with atomic_path(target) as temporary:

@@ -87,9 +87,7 @@ class AtrousPyramid(nn.Module):
     @staticmethod
     def _separable(inputs: int, outputs: int, rate: int) -> nn.Sequential:
         return nn.Sequential(
-            nn.Conv3d(
-                inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False
-            ),
+            nn.Conv3d(inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False),
             nn.BatchNorm3d(inputs),
             nn.LeakyReLU(SLOPE),
             *pointwise(inputs, outputs),

@@ -35,8 +35,10 @@ def _kernels(spatial: int, spectral: int, decomposed: bool) -> tuple[tuple[int, 
 
 
 def _same(channels: int, kernel: tuple[int, int, int], groups: int = 1) -> nn.Conv3d:
-    padding = tuple(k // 2 for k in kernel)
-    return nn.Conv3d(channels, channels, kernel, padding=padding, groups=groups, bias=False)
+    depth, height, width = (k // 2 for k in kernel)
+    return nn.Conv3d(
+        channels, channels, kernel, padding=(depth, height, width), groups=groups, bias=False
+    )
 
 
 def convolution(

@@ -186,7 +186,7 @@ def _spread(
 def _cut(
     probe: _Probe, reach: int, width: int, stride: int, *, vertical: bool
 ) -> tuple[int, int] | None:
-    """Return how far answers change beside the ends of a strip that lose pixels; None if all change.
+    """Return how far answers change beside the ends of a strip that lose pixels; None: all do.
 
     The strip loses ``stride`` rows at its beginning and one at its end.  Answers near a cut may
     change, by the zeros that lie beyond it then; how near is part of the halo.

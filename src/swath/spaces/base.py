@@ -82,7 +82,7 @@ class SearchSpace:
         return architecture
 
     def validate(self, architecture: Architecture) -> None:
-        """Raise :class:`InvalidArchitecture`, saying which gene, unless the architecture is ours."""
+        """Raise :class:`InvalidArchitecture`, naming the gene, unless the architecture is ours."""
         if architecture.space != self.name:
             raise InvalidArchitecture(
                 f"the architecture belongs to space '{architecture.space}', not to '{self.name}'"
@@ -135,7 +135,10 @@ class SearchSpace:
         stops = list(itertools.accumulate(len(gene.choices) for gene in self.genes))
         parts = np.split(np.asarray(vector), stops[:-1])
         return self.architecture(
-            {g.name: g.choices[int(part.argmax())] for g, part in zip(self.genes, parts, strict=True)}
+            {
+                g.name: g.choices[int(part.argmax())]
+                for g, part in zip(self.genes, parts, strict=True)
+            }
         )
 
     def size(self) -> int:

@@ -66,7 +66,8 @@ class Choice(nn.Module):
         """Build one candidate; raise :class:`InvalidArchitecture` for an unknown name."""
         if option not in self.candidates:
             raise InvalidArchitecture(
-                f"choice '{self.name}' has no operator '{option}'; it has: {', '.join(self.options)}"
+                f"choice '{self.name}' has no operator '{option}'; "
+                f"it has: {', '.join(self.options)}"
             )
         return self.candidates[option]()
 

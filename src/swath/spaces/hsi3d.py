@@ -2,12 +2,12 @@
 
 Source: Zhang, Gong, Li, Bai, Shen, "3D-ANAS: 3D Asymmetric Neural Architecture Search for Fast
 Hyperspectral Image Classification", with the authors' code where the paper is silent (the final
-convolution of a cell, the decoder's pyramid and skip branch, the two passes of separable operators).
+convolution of a cell, the decoder's pyramid and skip branch, separable operators applied twice).
 
 A network is a stem of two spectral reductions, L cells and a decoder.  Each cell has N nodes; each
 node adds two operators on two of the cell's inputs and earlier nodes.  Each layer has a width, and
-widths of neighbouring layers differ by at most one step.  Cells halve the spectral axis and keep the
-spatial one, so the network labels every pixel of its window.
+widths of neighbouring layers differ by at most one step.  Cells halve the spectral axis and keep
+the spatial one, so the network labels every pixel of its window.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from torch import Tensor, nn
 
 from swath.core.architecture import Architecture, Gene, Value
 from swath.core.errors import RecipeError, nearest
-from swath.networks.layout import channels_last
 from swath.networks.layers3d import AtrousPyramid, SpectralReduction, pointwise
+from swath.networks.layout import channels_last
 from swath.networks.operators3d import SLOPE, VARIANTS, operator_factories
 from swath.spaces import registry
 from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
 from swath.spaces.choices import Choice, Skip, Zero, chosen, realise
 
-__all__ = ["Cell", "HSI3D", "HSI3DNetwork", "HSI3DOptions", "Stem", "edge_name", "layer_widths"]
+__all__ = ["HSI3D", "Cell", "HSI3DNetwork", "HSI3DOptions", "Stem", "edge_name", "layer_widths"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,30 @@ class HSI3DOptions:
     head_width: int = 64
 
     def __post_init__(self) -> None:
-        if self.variant not in VARIANTS:
+        if self.variant not in tuple(VARIANTS):
             raise RecipeError(
-                f"hsi3d has no variant '{self.variant}'{nearest(self.variant, VARIANTS)}; "
+                f"hsi3d has no variant '{self.variant}'{nearest(str(self.variant), VARIANTS)}; "
                 f"it has: {', '.join(VARIANTS)}"
             )
-        for name in ("layers", "nodes", "base_width", "stem_width", "head_width"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"hsi3d: {name} must be at least 1, not {getattr(self, name)}")
+        least = {"layers": 1, "nodes": 1, "base_width": 1, "stem_width": 1, "head_width": 3}
+        if self.stem_length is not None:
+            least["stem_length"] = 1
+        for name, minimum in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < minimum:
+                raise RecipeError(
+                    f"hsi3d: {name} must be a whole number of at least {minimum}, not {value!r}"
+                )
+        factors = self.width_factors
+        if (
+            not isinstance(factors, tuple)
+            or not factors
+            or not all(isinstance(f, int | float) and self.base_width * f >= 1 for f in factors)
+        ):
+            raise RecipeError(
+                f"hsi3d: width_factors must be a list of numbers, each at least 1 / base_width, "
+                f"not {factors!r}"
+            )
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -271,8 +287,8 @@ class HSI3D(SearchSpace):
                 f"space hsi3d has no option '{key}'"
                 f"{nearest(key, HSI3DOptions.__dataclass_fields__)}"
             )
-        if "width_factors" in options:
-            options["width_factors"] = tuple(options["width_factors"])  # type: ignore[arg-type]
+        if isinstance(factors := options.get("width_factors"), list):
+            options["width_factors"] = tuple(factors)
         self.settings = HSI3DOptions(**options)  # type: ignore[arg-type]
         self.options = asdict(self.settings)
         self.genes = tuple(self._genes())

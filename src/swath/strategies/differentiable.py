@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,13 @@ from swath.tasks.windows import Sampling, WindowSampler
 from swath.training.checkpoints import load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 
-__all__ = ["DifferentiableSettings", "Found", "differentiable_search", "learning_rate", "skip_share"]
+__all__ = [
+    "DifferentiableSettings",
+    "Found",
+    "differentiable_search",
+    "learning_rate",
+    "skip_share",
+]
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -59,7 +65,7 @@ class DifferentiableSettings:
     precision : float32 or bfloat16.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     mode: Mode = "full"
     width: int = 8
@@ -85,6 +91,8 @@ class DifferentiableSettings:
         for name in ("width", "epochs", "steps", "window", "batch"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"search.{name} must be at least 1, not {getattr(self, name)}")
+        if self.pool is not None and self.pool < 1:
+            raise RecipeError(f"search.pool must be at least 1, or null, not {self.pool}")
         if not 0 <= self.warmup < self.epochs:
             raise RecipeError(
                 f"search.warmup must be less than search.epochs ({self.epochs}), not "
@@ -275,6 +283,11 @@ class _Search:
         validation = evaluate(
             self.supernet, self.task, "validation", precision=self.settings.precision
         )
+        if not math.isfinite(validation.loss):
+            raise RunError(
+                f"the search's validation loss became {validation.loss} in epoch {self.epoch}; "
+                "lower search.learning_rate, or use search.precision float32"
+            )
         architecture = self.supernet.decode()
         trained = self.epoch > self.settings.warmup
         share = skip_share(architecture)

@@ -39,7 +39,9 @@ def find_architecture(
     if recipe.architecture is not None:
         architecture = Architecture.from_dict(recipe.architecture)
         space.validate(architecture)
+        architecture = space.architecture(architecture.as_dict())  # in the order of the genes
     else:
+        progress({"phase": "begin", "name": "search", "total": recipe.search.epochs})
         write_json(
             folder.search / "operators.json", {"operators": list(getattr(space, "operators", ()))}
         )
@@ -89,6 +91,7 @@ def train_model(
     progress: Progress,
 ) -> tuple[nn.Module, Trained]:
     """Train the architecture from scratch and save the model; return the best network."""
+    progress({"phase": "begin", "name": "train", "total": recipe.training.iterations})
     torch.manual_seed(derive(recipe.seed, "network"))
     network = space.build(architecture, InputSpec(task.bands), OutputSpec(task.classes))
     trained = train(

@@ -45,20 +45,51 @@ def open_task_scene(settings: TaskSettings) -> Scene:
             settings.labels,
             variable=settings.variable,
             label_variable=settings.label_variable,
+            axes=settings.axes,
             bands=settings.bands,
             nodata=settings.nodata,
             unlabelled=settings.unlabelled,
             resample_labels=settings.resample_labels,
         )
     if name in CATALOGUE:
-        return open_catalogue_scene(name)
+        return _adapted(open_catalogue_scene(name), settings)
     if name in SIMULATED:
-        return simulate(name)
+        return _adapted(simulate(name), settings)
     known = [*CATALOGUE, *SIMULATED]
     raise DataError(
         f"there is no file '{name}', and no scene of that name{nearest(name, known)}; "
         "'swath data list' shows the scenes"
     )
+
+
+def _adapted(scene: Scene, settings: TaskSettings) -> Scene:
+    """Apply labels and bands of the settings to a scene known by name."""
+    from swath.data.readers import open_labels, parse_bands
+
+    for option in ("variable", "axes", "nodata", "resample_labels"):
+        if getattr(settings, option) is not None:
+            raise DataError(
+                f"--{option.replace('_', '-')} says how to read a file, but {scene.name} is a "
+                "scene that swath knows; leave it out, or give the file"
+            )
+    if settings.labels is not None:
+        labels = open_labels(
+            settings.labels, variable=settings.label_variable, unlabelled=settings.unlabelled
+        )
+        scene = scene.with_labels(labels)
+    if settings.bands is not None:
+        chosen = set(parse_bands(settings.bands, scene.source.shape[2], scene.name))
+        kept = [place for place, band in enumerate(scene.bands) if band in chosen]
+        if not kept:
+            raise DataError(f"no usable band of {scene.name} is among '{settings.bands}'")
+        waves, names = scene.wavelengths, scene.band_names
+        scene = dataclasses.replace(
+            scene,
+            bands=tuple(scene.bands[place] for place in kept),
+            wavelengths=None if waves is None else tuple(waves[place] for place in kept),
+            band_names=None if names is None else tuple(names[place] for place in kept),
+        )
+    return scene
 
 
 def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
@@ -78,9 +109,7 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
             "the same file, --label-variable NAME)"
         )
     if scene.shape[2] < 2:
-        raise DataError(
-            f"{scene.name} has one usable band; a spectral network needs at least two"
-        )
+        raise DataError(f"{scene.name} has one usable band; a spectral network needs at least two")
     labels, notes = _usable_labels(scene, scene.labels)
     if settings.small_classes == "drop":
         minimum = settings.minimum or 2 * (settings.train + settings.validation)
@@ -115,9 +144,7 @@ def _split(labels: LabelMap, settings: TaskSettings, seed: int) -> Split:
     small = settings.small_classes if settings.small_classes != "drop" else "raise"
     minimum = settings.minimum if settings.small_classes == "halve" else None
     if settings.split == "random":
-        return random_split(
-            labels, train, validation, seed, small_classes=small, minimum=minimum
-        )
+        return random_split(labels, train, validation, seed, small_classes=small, minimum=minimum)
     if settings.split == "spatial":
         return spatial_split(
             labels,

@@ -44,7 +44,7 @@ class TaskSettings(_Strict):
     ----------
     scene : a file, or a key of the catalogue (``swath data list``).
     labels : a file, or None where the scene's file or the catalogue has them.
-    variable, label_variable, bands, resample_labels, nodata, unlabelled :
+    variable, label_variable, axes, bands, resample_labels, nodata, unlabelled :
         see :func:`swath.data.open_scene`.
     split : "spatial" (blocks with a guard band), "random" (leaks, the papers' protocol), "fixed"
         (``train_map`` and ``test_map`` are files).
@@ -58,6 +58,7 @@ class TaskSettings(_Strict):
     labels: str | None = None
     variable: str | None = None
     label_variable: str | None = None
+    axes: str | None = None
     bands: str | None = None
     nodata: float | None = None
     unlabelled: tuple[int, ...] = (0,)
@@ -137,7 +138,12 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
     """
     file = Path(path)
     if file.is_file():
-        text = file.read_text(encoding="utf-8")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error}; give a YAML file") from (
+                error
+            )
     elif str(path) in preset_names():
         text = (resources.files("swath") / "recipes" / f"{path}.yaml").read_text("utf-8")
     else:
@@ -162,7 +168,7 @@ def resolve(
 
     Parameters
     ----------
-    layers : nested mappings; None values are left out, so unset options change nothing.
+    layers : nested mappings; None is a value (``pool: null``), so leave unset options out.
     overrides : "section.key=value" with the value in YAML, as of ``--set``.
     preset : the name under which a preset was chosen, kept for reports.
 
@@ -186,8 +192,6 @@ def resolve(
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        if value is None and key in merged:
-            continue
         if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
             merged[key] = _merge(merged[key], value)
         else:

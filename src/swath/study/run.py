@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from swath.core.architecture import Architecture
 from swath.core.errors import RunError
-from swath.core.files import append_json_line, atomic_path, read_json, write_json, write_text
+from swath.core.files import append_json_line, check_writable, read_json, write_json, write_text
 from swath.data.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -105,27 +107,41 @@ class RunFolder:
         return folder
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], recipe: str) -> RunFolder:
-        """Start a run, or continue the one of the same recipe.
+    def check(cls, path: str | os.PathLike[str], recipe: str) -> RunFolder:
+        """Return the folder where a run could start or continue; write nothing.
 
         Raises
         ------
-        RunError : the folder holds another run or other files, or cannot be written.
+        RunError : it holds another run or other files, or cannot be written.
         """
         folder = cls(Path(path))
-        if folder.recipe.is_file():
-            before = folder.recipe.read_text(encoding="utf-8")
-            if before != recipe:
+        try:
+            if folder.recipe.is_file():
+                before = folder.recipe.read_text(encoding="utf-8")
+                if before != recipe:
+                    raise RunError(
+                        f"{path} holds another run ({_difference(before, recipe)}); choose another "
+                        "--out, or give the same command again to continue it"
+                    )
+            elif folder.path.is_dir() and any(not _unfinished(p) for p in folder.path.iterdir()):
                 raise RunError(
-                    f"{path} holds another run ({_difference(before, recipe)}); choose another "
-                    "--out, or give the same command again to continue it"
+                    f"{path} holds other files; choose an empty or new folder with --out"
                 )
-            return folder
-        if folder.path.is_file():
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(f"cannot read {path} ({error}); choose another folder with --out") from (
+                error
+            )
+        if folder.path.exists() and not folder.path.is_dir():
             raise RunError(f"{path} is a file; choose a folder with --out")
-        if folder.path.is_dir() and any(folder.path.iterdir()):
-            raise RunError(f"{path} holds other files; choose an empty or new folder with --out")
-        write_text(folder.recipe, recipe)
+        check_writable(folder.recipe)
+        return folder
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], recipe: str) -> RunFolder:
+        """Start a run, or continue the one of the same recipe; raise as :meth:`check` does."""
+        folder = cls.check(path, recipe)
+        if not folder.recipe.is_file():
+            write_text(folder.recipe, recipe)
         return folder
 
     @property
@@ -172,14 +188,27 @@ class RunFolder:
         """Append an event to ``log.jsonl``."""
         append_json_line(self.path / "log.jsonl", {"time": time.time(), "event": event, **facts})
 
+    @contextlib.contextmanager
+    def failures(self) -> Iterator[None]:
+        """Write what ends the work inside to ``log.jsonl``, with its traceback, and pass it on."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            with contextlib.suppress(RunError):
+                self.log("stopped")
+            raise
+        except Exception as error:
+            with contextlib.suppress(RunError):
+                self.log("failed", error=str(error), traceback=traceback.format_exc())
+            raise
+
     def save_model(self, model: Model, network: nn.Module) -> None:
         """Write ``best/``: the model's facts, then its weights with the same facts inside."""
-        from safetensors.torch import save_file
+        from swath.core.tensors import write_tensors
 
         facts = model.to_dict()
         weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-        with atomic_path(self.best / "model.safetensors") as temporary:
-            save_file(weights, temporary, metadata={"model": json.dumps(facts)})
+        write_tensors(self.best / "model.safetensors", weights, {"model": json.dumps(facts)})
         write_json(self.best / "model.json", facts)
 
     def load_model(self) -> tuple[Model, nn.Module]:
@@ -195,7 +224,11 @@ class RunFolder:
         path = self.best / "model.safetensors"
         if not path.is_file():
             raise RunError(f"{self.path} has no trained model yet; run its command again to finish")
-        model = Model.from_dict(read_json(self.best / "model.json"))
+        facts = self.best / "model.json"
+        try:
+            model = Model.from_dict(read_json(facts))
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(f"{facts} is damaged or of another version: {error!r}") from error
         network = model.build()
         try:
             network.load_state_dict(load_file(path))
@@ -207,7 +240,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the run while working on it; a second process is refused.
 
-        The lock belongs to the process: it is gone with it, however it ends.
+        The lock belongs to the process: it is gone with it, however it ends.  What a killed process
+        had half written is removed.
         """
         import fcntl
 
@@ -217,7 +251,18 @@ class RunFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise RunError(f"{self.path} is in use by another process; wait for it") from None
+            for left in self.path.rglob(".*"):
+                if _unfinished(left):
+                    left.unlink(missing_ok=True)
             yield
+
+
+def _unfinished(file: Path) -> bool:
+    """Whether a file is one of a run's that was being written beside its place."""
+    names = (
+        "architecture|checkpoint|history|map|map_index|metrics|model|operators|recipe|report|split"
+    )
+    return re.fullmatch(rf"\.({names})-[a-z0-9_]{{8}}\.\w+", file.name) is not None
 
 
 def _difference(before: str, after: str) -> str:

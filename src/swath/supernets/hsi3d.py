@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from swath.core.architecture import Architecture, Value
 from swath.networks.layers3d import AtrousPyramid, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
-from swath.networks.operators3d import SLOPE
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.choices import Choice, realise
 from swath.spaces.hsi3d import HSI3D, Cell, HSI3DOptions, Stem, edge_name, layer_widths
@@ -75,7 +74,7 @@ class HSI3DMixture(nn.Module):
         self.stem = Stem(
             inputs.bands, stem_width, width * options.nodes, options.stem_length, affine=False
         )
-        length = self.stem.second.length
+        length = length_before = self.stem.second.length
         self.older = SpectralReduction(
             stem_width, width, self.stem.first.length, kernel=5, activate=False
         )
@@ -96,7 +95,10 @@ class HSI3DMixture(nn.Module):
                     )
                 if layer > 0:
                     self.shorten[f"{layer}-{target}"] = SpectralReduction(
-                        channels, channels, length_before, activate=False  # noqa: F821
+                        channels,
+                        channels,
+                        length_before,
+                        activate=False,
                     )
                 cell = Cell(layer, channels, length, options, affine=False)
                 self.cells[f"{layer}-{target}"] = realise(cell, self._mixture)
@@ -212,9 +214,9 @@ class HSI3DMixture(nn.Module):
         for source, state in states.items():
             if self.mode == "full" and abs(source - target) > 1:
                 continue
-            term = self._move(layer, source, target) * self.routers[
-                f"{layer}-{source}-{target}"
-            ](state)
+            term = self._move(layer, source, target) * self.routers[f"{layer}-{source}-{target}"](
+                state
+            )
             total = term if total is None else total + term
         return total
 
@@ -332,7 +334,8 @@ def decode_cells(alpha: Tensor) -> list[list[list[tuple[int, int]]]]:
     layers = []
     for weights in alpha[..., :-1]:
         best, operators = weights.max(dim=-1)
-        cell, row = [], 0
+        cell: list[list[tuple[int, int]]] = []
+        row = 0
         while row < len(best):
             inputs = 2 + len(cell)
             # A stable descending sort keeps the lower index first among equals.

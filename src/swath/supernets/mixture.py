@@ -69,6 +69,6 @@ def hard_sample(logits: Tensor, temperature: float = 1.0, *, gradients: bool = T
     hard = torch.zeros_like(soft).scatter_(-1, soft.argmax(-1, keepdim=True), 1.0)
     if not gradients:
         return hard
-    # hard + soft - soft.detach() is one-hot only up to rounding: keep the zeros exact, so that
-    # what was not drawn is not computed.
-    return hard * (1 + soft - soft.detach())
+    # hard + soft - soft.detach() is one-hot only up to rounding.  This is exact, so that what was
+    # not drawn is not computed.
+    return hard * (1 + (soft - soft.detach()))

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from swath.core.errors import RunError
-from swath.core.files import atomic_path
+from swath.core.tensors import write_tensors
 
 __all__ = ["load_state", "save_state"]
 
@@ -26,6 +25,10 @@ def save_state(path: str | os.PathLike[str], state: Any) -> None:
     """Write a nested state (dicts, lists, tensors, JSON values) atomically.
 
     Dictionary keys may be strings or integers (as in an optimiser's state).
+
+    Raises
+    ------
+    RunError : the file cannot be written; an earlier one stays as it was.
     """
     tensors: dict[str, torch.Tensor] = {}
 
@@ -42,8 +45,7 @@ def save_state(path: str | os.PathLike[str], state: Any) -> None:
         return value
 
     structure = json.dumps(strip(state))
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"state": structure})
+    write_tensors(path, tensors, {"state": structure})
 
 
 def load_state(path: str | os.PathLike[str]) -> Any:
@@ -52,18 +54,19 @@ def load_state(path: str | os.PathLike[str]) -> Any:
         with safe_open(Path(path), framework="pt") as file:
             structure = json.loads(file.metadata()["state"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        return _fill(structure, tensors)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise RunError(
             f"the checkpoint {path} cannot be read ({error}); delete it to start that phase again"
         ) from error
 
-    def fill(value: Any) -> Any:
-        if isinstance(value, dict) and _TENSOR in value:
-            return tensors[value[_TENSOR]]
-        if isinstance(value, dict):
-            return {key: fill(item) for key, item in value["__dict__"]}
-        if isinstance(value, list):
-            return [fill(item) for item in value]
-        return value
 
-    return fill(structure)
+def _fill(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Put the tensors back into a structure."""
+    if isinstance(value, dict) and _TENSOR in value:
+        return tensors[value[_TENSOR]]
+    if isinstance(value, dict):
+        return {key: _fill(item, tensors) for key, item in value["__dict__"]}
+    if isinstance(value, list):
+        return [_fill(item, tensors) for item in value]
+    return value

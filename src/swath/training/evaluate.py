@@ -69,9 +69,7 @@ def evaluate(
     return Validation(scores(matrix), losses / len(truth_all))
 
 
-def _label_windows(
-    targets: npt.NDArray[np.int64], size: int
-) -> Iterator[tuple[slice, slice]]:
+def _label_windows(targets: npt.NDArray[np.int64], size: int) -> Iterator[tuple[slice, slice]]:
     """Yield windows of at most size x size, flush with the border, that still hold a label."""
     height, width = targets.shape
     for top in _starts(height, size):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,7 @@ class TrainingSettings:
     precision : float32 or bfloat16.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     iterations: int = 600_000
     window: int = 32
@@ -80,6 +80,9 @@ class TrainingSettings:
         for name in ("iterations", "window", "batch", "validate_every", "patience"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"training.{name} must be at least 1, not {getattr(self, name)}")
+        schedule(self.schedule, self.learning_rate)  # an unknown name is told before the search
+        if not self.learning_rate > 0:
+            raise RecipeError(f"training.learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.averaging < 1:
             raise RecipeError(f"training.averaging must lie in [0, 1), not {self.averaging}")
 
@@ -223,7 +226,7 @@ class _Loop:
                 "lower training.learning_rate, or use training.precision float32"
             )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if settings.clip_value is not None:
             nn.utils.clip_grad_value_(self.network.parameters(), settings.clip_value)
         if settings.clip_norm is not None:
@@ -239,6 +242,11 @@ class _Loop:
         validation = evaluate(
             self.candidate, self.task, "validation", precision=self.settings.precision
         )
+        if not math.isfinite(validation.loss):
+            raise RunError(
+                f"the validation loss became {validation.loss} at iteration {self.iteration}; "
+                "lower training.learning_rate, or use training.precision float32"
+            )
         better = validation.better_than(self.best)
         improved = better or validation.loss < self.lowest_loss
         self.since_better = 0 if improved else self.since_better + 1
@@ -314,7 +322,7 @@ def _disturb(x: Tensor, strength: float) -> Tensor:
 
 @torch.no_grad()
 def _average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the network; faster in the beginning, so that it forgets the start."""
+    """Move the average towards the network; faster at first, so that it forgets the start."""
     decay = min(decay, step / (step + 9))
     ours, theirs = average.state_dict(), network.state_dict()
     for key, value in ours.items():

@@ -48,6 +48,8 @@ def schedule(name: str, peak: float, floor: float = 0.0) -> Callable[[float], fl
     """
     if name not in SCHEDULES:
         known = ", ".join(SCHEDULES)
-        raise RecipeError(f"there is no schedule '{name}'{nearest(name, SCHEDULES)}; known: {known}")
+        raise RecipeError(
+            f"there is no schedule '{name}'{nearest(name, SCHEDULES)}; known: {known}"
+        )
     factor = SCHEDULES[name]
     return lambda progress: floor + (peak - floor) * factor(min(max(progress, 0.0), 1.0))

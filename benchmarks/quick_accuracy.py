@@ -1,0 +1,212 @@
+"""Does the quick preset beat tuned support vector machines with the same few labels?
+
+Three scenes, two protocols, three split seeds.  Rivals: an RBF support vector machine on spectra, on
+5 x 5 and on 9 x 9 means, its C and gamma tuned on the validation labels.  Network and rivals have
+the same training, validation and test labels.
+
+Protocol a: random, 20 training and 10 validation labels a class.
+Protocol b: spatial blocks with a guard band of 4 pixels, otherwise the same.
+
+Classes of fewer than 60 pixels are left out.  The scenes are read from SWATH_DATA:
+
+* Salinas-A (real).
+* Houston crop (real): 48 hyperspectral bands; the 512-pixel labels reduced to the 128-pixel grid by
+  majority.
+* Indian Pines (simulated): the real label map, spectra drawn after 695 real ones.
+
+    python benchmarks/quick_accuracy.py                          # everything; hours on two cores
+    python benchmarks/quick_accuracy.py --quick                  # one short run, a smoke test
+    python benchmarks/quick_accuracy.py --scenes salinas-a --protocols a --seeds 0
+
+Finished cells are kept in --out and not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import swath
+from swath.core.files import read_json, write_json
+from swath.core.seeds import derive
+from swath.data.scene import Scene
+from swath.study.preparation import open_task_scene, prepare_task
+from swath.study.recipes import TaskSettings
+from swath.tasks.metrics import score
+from swath.tasks.scene import SceneTask
+
+SCENES = ("salinas-a", "houston-crop", "indian-pines-simulated")
+PROTOCOLS = {"a": "random", "b": "spatial"}
+WINDOWS = {"SVM spectra": 1, "SVM 5 x 5": 5, "SVM 9 x 9": 9}
+FIGURES = ("oa", "aa", "kappa")
+
+
+def scene_settings(name: str) -> dict[str, Any]:
+    """Keys of the recipe's task that say where a scene is."""
+    if name != "houston-crop":
+        return {"scene": name}
+    file = Path(os.environ["SWATH_DATA"]) / "houston_crop" / "houston_dataset.mat"
+    return {
+        "scene": str(file),
+        "variable": "hyprImg",
+        "label_variable": "clasLabs",
+        "labels": str(file),
+        "resample_labels": "majority",
+    }
+
+
+def support_vectors(task: SceneTask, window: int) -> tuple[dict[str, float], float]:
+    """Return test figures and seconds of the best of 20 RBF machines by validation accuracy."""
+    from scipy.ndimage import uniform_filter
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    begun = time.perf_counter()
+    cube = task.scene.read()
+    if window > 1:
+        cube = uniform_filter(cube, (window, window, 1), mode="reflect")
+    labels, split = task.labels.values, task.split
+    scaler = StandardScaler().fit(cube[split.train])
+
+    def part(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        return scaler.transform(cube[mask]), labels[mask]
+
+    train, validation, test = part(split.train), part(split.validation), part(split.test)
+    machines = [
+        SVC(C=c, gamma=g / cube.shape[2]).fit(*train)
+        for c in (1, 10, 100, 1000, 10000)
+        for g in (0.1, 0.3, 1, 3)
+    ]
+    best = max(machines, key=lambda machine: machine.score(*validation))
+    scores = score(test[1], best.predict(test[0]), task.classes)
+    return {name: getattr(scores, name) for name in FIGURES}, time.perf_counter() - begun
+
+
+def run_cell(name: str, protocol: str, seed: int, overrides: list[str]) -> dict[str, Any]:
+    """Return the figures of all methods for one scene, protocol and seed."""
+    keys = {
+        **scene_settings(name),
+        "split": PROTOCOLS[protocol],
+        "train": 20,
+        "validation": 10,
+        "small_classes": "drop",
+    }
+    settings = TaskSettings.model_validate(keys)
+    scene: Scene = open_task_scene(settings)
+    task = prepare_task(scene, settings, derive(seed, "split"))
+    methods: dict[str, Any] = {}
+    for method, window in WINDOWS.items():
+        figures, seconds = support_vectors(task, window)
+        methods[method] = {**figures, "seconds": seconds}
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        run = swath.search(
+            out=Path(folder) / "run", preset="quick", seed=seed, overrides=overrides, **keys
+        )
+        seconds = time.perf_counter() - begun
+        metrics, key = run.metrics, run.architecture.key
+    for mode, figures in metrics["test_modes"].items():
+        method = "swath quick" if mode == metrics["map_mode"] else f"swath quick, {mode} map"
+        methods[method] = {f: figures[f] for f in FIGURES} | {"seconds": seconds}
+    return {
+        "methods": methods,
+        "labels": {part: metrics["split"][part] for part in ("train", "validation", "test")},
+        "simulated": metrics["scene"]["simulated"],
+        "validation_oa": metrics["validation"]["oa"],
+        "cost": metrics["cost"],
+        "architecture": key,
+    }
+
+
+def table(cells: dict[str, Any], figure: str) -> str:
+    """Return a Markdown table: a row a scene and protocol, mean (and each seed's figure)."""
+    rows: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for key, cell in cells.items():
+        name, protocol, _ = key.split("/")
+        for method, figures in cell["methods"].items():
+            rows.setdefault((name, protocol), {}).setdefault(method, []).append(figures[figure])
+    methods = list(dict.fromkeys(m for row in rows.values() for m in row))
+    lines = [
+        f"| scene, protocol | {' | '.join(methods)} |",
+        "|---" * (len(methods) + 1) + "|",
+    ]
+    for (name, protocol), row in rows.items():
+        parts = []
+        for method in methods:
+            values = 100 * np.array(row.get(method, [np.nan]))
+            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+            each = ", ".join(f"{v:.1f}" for v in values)
+            parts.append(f"{values.mean():.1f}{spread} ({each})")
+        lines.append(f"| {name}, {protocol} ({PROTOCOLS[protocol]}) | {' | '.join(parts)} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, str]:
+    """What the figures were measured on."""
+    import sklearn
+    import torch
+
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "cores": str(os.cpu_count()),
+        "python": platform.python_version(),
+        "swath": swath.__version__,
+        "torch": torch.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+def main() -> None:
+    """Run what was asked for, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scenes", nargs="+", default=list(SCENES), choices=SCENES)
+    parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, help="JSON file of finished cells, continued if it exists")
+    parser.add_argument("--set", nargs="+", default=[], help="overrides of the quick recipe")
+    parser.add_argument("--quick", action="store_true", help="one cell on a short schedule")
+    parser.add_argument("--json", action="store_true", help="the figures as the last line")
+    options = parser.parse_args()
+    if "SWATH_DATA" not in os.environ:
+        sys.exit("set SWATH_DATA to the folder of the data")
+    overrides = list(options.set)
+    if options.quick:
+        options.scenes, options.protocols, options.seeds = ["salinas-a"], ["a"], [0]
+        overrides += ["search.epochs=4", "search.warmup=2", "training.iterations=100"]
+    results: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "cells": {}}
+    if options.out and options.out.exists():
+        results["cells"] = read_json(options.out)["cells"]
+    for name in options.scenes:
+        for protocol in options.protocols:
+            for seed in options.seeds:
+                key = f"{name}/{protocol}/{seed}"
+                if key in results["cells"]:
+                    continue
+                results["cells"][key] = cell = run_cell(name, protocol, seed, overrides)
+                if options.out:
+                    write_json(options.out, results)
+                line = ", ".join(
+                    f"{m} {100 * f['oa']:.1f}/{100 * f['aa']:.1f}"
+                    for m, f in cell["methods"].items()
+                )
+                print(f"{key}: {line}; {cell['cost']['total_seconds']:.0f} s", flush=True)
+    print(f"\n{results['machine']}\n")
+    for figure in FIGURES:
+        print(f"{figure.upper()} (%), mean ± standard deviation (each seed)\n")
+        print(table(results["cells"], figure) + "\n")
+    if options.json:
+        print(json.dumps(results["cells"]))
+
+
+if __name__ == "__main__":
+    main()

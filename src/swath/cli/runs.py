@@ -1,0 +1,275 @@
+"""Commands that make runs and use them: search, train, map, report."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from swath.cli import options
+from swath.cli.output import Stopped, facts, resumable, say, summary
+from swath.core.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from swath.api import Run
+    from swath.mapping.engine import MapMode
+
+__all__ = ["carry_out", "map_scene", "report", "search", "train"]
+
+# Keys of a recipe's task that belong to one scene; a retraining on another scene drops them.
+_OF_ONE_SCENE = (
+    "scene",
+    "labels",
+    "variable",
+    "label_variable",
+    "axes",
+    "bands",
+    "nodata",
+    "unlabelled",
+    "resample_labels",
+    "train_map",
+    "test_map",
+    "block",
+)
+
+
+def search(
+    context: typer.Context,
+    out: options.Out,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file, or a name of 'swath recipes'.", metavar="RECIPE"),
+    ] = None,
+    scene: options.Scene = None,
+    labels: options.Labels = None,
+    variable: options.Variable = None,
+    label_variable: options.LabelVariable = None,
+    axes: options.Axes = None,
+    bands: options.Bands = None,
+    nodata: options.Nodata = None,
+    unlabelled: options.Unlabelled = None,
+    resample_labels: options.ResampleLabels = None,
+    scaling: options.Scaling = None,
+    split: options.SplitName = None,
+    train: options.Train = None,
+    validation: options.Validation = None,
+    small_classes: options.SmallClasses = None,
+    minimum: options.Minimum = None,
+    block: options.Block = None,
+    guard: options.Guard = None,
+    train_map: options.TrainMap = None,
+    test_map: options.TestMap = None,
+    space: options.Space = None,
+    preset: options.Preset = None,
+    overrides: options.Overrides = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+) -> None:
+    """Search a network for a scene, train it, map the scene and write the report.
+
+    swath search --scene image.tif --labels labels.tif --preset quick --out run
+    """
+    carry_out(**_given(locals()))
+
+
+def train(
+    context: typer.Context,
+    out: options.Out,
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A run, or a file with an architecture (best/architecture.json of a run).",
+            metavar="RUN|FILE",
+        ),
+    ] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(help="The same, as an option.", metavar="RUN|FILE")
+    ] = None,
+    scene: options.Scene = None,
+    labels: options.Labels = None,
+    variable: options.Variable = None,
+    label_variable: options.LabelVariable = None,
+    axes: options.Axes = None,
+    bands: options.Bands = None,
+    nodata: options.Nodata = None,
+    unlabelled: options.Unlabelled = None,
+    resample_labels: options.ResampleLabels = None,
+    scaling: options.Scaling = None,
+    split: options.SplitName = None,
+    train: options.Train = None,
+    validation: options.Validation = None,
+    small_classes: options.SmallClasses = None,
+    minimum: options.Minimum = None,
+    block: options.Block = None,
+    guard: options.Guard = None,
+    train_map: options.TrainMap = None,
+    test_map: options.TestMap = None,
+    space: options.Space = None,
+    preset: options.Preset = None,
+    overrides: options.Overrides = None,
+    seed: options.Seed = None,
+    device: options.Device = None,
+) -> None:
+    """Train a known architecture on a scene, without a search.
+
+    With a run, its settings are used again, and its scene where no other is given:
+    swath train run --seed 1 --out again
+    """
+    given = _given(locals())
+    source = given.pop("source", None) or architecture
+    given.pop("architecture", None)
+    if source is None:
+        raise RecipeError(
+            "no architecture was given; name a run, or a file such as run/best/architecture.json"
+        )
+    if architecture is not None and source != architecture:
+        raise RecipeError(f"two architectures were given, {source} and {architecture}; give one")
+    from swath.api import load_architecture
+
+    given["architecture"] = load_architecture(source)
+    if (source / "recipe.yaml").is_file() and preset is None and space is None:
+        from swath.study.recipes import load_recipe
+
+        recipe = load_recipe(source / "recipe.yaml")
+        if scene is not None and isinstance(recipe.get("task"), dict):
+            for key in _OF_ONE_SCENE:
+                recipe["task"].pop(key, None)
+        given["recipe"] = recipe
+    carry_out(**given)
+
+
+def map_scene(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
+    scene: Annotated[
+        str,
+        typer.Argument(
+            help="Image of the same sensor: a file, or a name of 'swath data list'.",
+            metavar="SCENE",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The map, a GeoTIFF of class values.", metavar="FILE")],
+    mode: Annotated[
+        str | None,
+        typer.Option(
+            help="How windows are averaged; by default as the run did.",
+            **options.one_of("plain", "windows", "ov", "ms", "ms+ov"),
+        ),
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Also a picture with a legend.", metavar="FILE")
+    ] = None,
+    probabilities: Annotated[
+        Path | None,
+        typer.Option(help="Also a GeoTIFF of class probabilities.", metavar="FILE"),
+    ] = None,
+    entropy: Annotated[
+        Path | None,
+        typer.Option(help="Also a GeoTIFF of their entropy, in bits.", metavar="FILE"),
+    ] = None,
+    variable: Annotated[
+        str | None,
+        typer.Option(help="Which array of the file is the image.", metavar="NAME"),
+    ] = None,
+    any_values: Annotated[
+        bool,
+        typer.Option("--any-values", help="Map even where values are of another scale."),
+    ] = False,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...", metavar="NAME")
+    ] = None,
+) -> None:
+    """Map a whole scene with the network of a run.
+
+    swath map run image.tif --out map.tif
+    """
+    from swath import api
+    from swath.cli.progress import shown
+    from swath.core.files import check_writable
+    from swath.report.words import duration
+
+    written = {"map": out, "picture": png, "probabilities": probabilities, "entropy": entropy}
+    targets = {name: path for name, path in written.items() if path is not None}
+    for path in targets.values():
+        if Path(scene).exists() and path.exists() and path.samefile(scene):
+            raise DataError(f"{path} is the scene itself; choose another file for the map")
+        check_writable(path)
+    opened = api.open_run(run)
+    with _logged(opened), shown() as progress, _nothing_kept():
+        result = api.map_scene(
+            opened,
+            scene,
+            out,
+            mode=cast("MapMode | None", mode),
+            check_values=not any_values,
+            progress=lambda done, total: progress({"phase": "map", "done": done, "total": total}),
+            **{key: path for key, path in targets.items() if key in ("probabilities", "entropy")},
+            **({} if png is None else {"png": png}),
+            **({} if variable is None else {"variable": variable}),
+            **({} if device is None else {"device": device}),
+        )
+    for note in result.notes:
+        say(f"note: {note}")
+    missing = f", {result.missing:,} without data" if result.missing else ""
+    facts(
+        [
+            (
+                "mapped",
+                f"{result.pixels:,} pixels{missing}, mode {result.mode}, "
+                f"{duration(result.seconds)}",
+            ),
+            *((name, str(path)) for name, path in targets.items()),
+        ]
+    )
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.", metavar="RUN")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Of the page; report.html in the run by default.", metavar="FILE"),
+    ] = None,
+) -> None:
+    """Write the report of a run again."""
+    from swath.report import write_report
+
+    facts([("report", str(write_report(run, out)))])
+
+
+def carry_out(context: typer.Context, **given: Any) -> Run:
+    """Search or train, show the progress, and print the summary."""
+    from swath import api
+    from swath.cli.progress import shown
+
+    if "unlabelled" in given:
+        given["unlabelled"] = tuple(given["unlabelled"])
+    for key in ("train_map", "test_map"):
+        if key in given:
+            given[key] = str(given[key])
+    command = shlex.join(["swath", *(context.obj or ())])
+    with resumable(), shown() as progress:
+        run = api.search(**given, progress=progress, command=command)
+    summary(run)
+    return run
+
+
+def _given(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leave out options that were not given (an empty list counts as that)."""
+    return {name: value for name, value in arguments.items() if value not in (None, [], ())}
+
+
+@contextlib.contextmanager
+def _logged(run: Run) -> Iterator[None]:
+    with run.folder.failures():
+        yield
+
+
+@contextlib.contextmanager
+def _nothing_kept() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Stopped("stopped; no map was written") from None

@@ -1,0 +1,242 @@
+"""What holds for every registered search space."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from swath import spaces
+from swath.core.architecture import Architecture
+from swath.core.errors import InvalidArchitecture, UnknownName
+from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+
+# Options under which a space's networks are small enough to be built and run many times.
+SMALL: dict[str, dict[str, Any]] = {
+    "hsi3d": {"base_width": 2, "stem_width": 3, "head_width": 4},
+}
+# Options under which all architectures can be listed, and how many there should be.
+TINY: dict[str, list[tuple[dict[str, Any], int]]] = {
+    "hsi3d": [
+        # one pair of inputs, 7 operators on each of two edges, 2 widths
+        ({"layers": 1, "nodes": 1}, 7 * 7 * 2),
+        # two such cells; of 2 x 3 widths 0 -> 2 is impossible
+        ({"layers": 2, "nodes": 1}, (7 * 7) ** 2 * 5),
+        # the second node has three pairs of inputs; one width for all
+        ({"layers": 1, "nodes": 2, "width_factors": (1,)}, 7**4 * 3),
+    ],
+}
+# What the papers state, or what follows from their description.
+PUBLISHED: dict[str, int] = {
+    "hsi3d": (1 * 49 * 3 * 49 * 6 * 49) ** 2 * 5,
+}
+
+
+@pytest.fixture(params=spaces.names())
+def space(request: pytest.FixtureRequest) -> SearchSpace:
+    return spaces.create(request.param, **SMALL.get(request.param, {}))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def samples(space: SearchSpace, count: int, seed: int = 0) -> list[Architecture]:
+    rng = np.random.default_rng(seed)
+    return [space.sample(rng) for _ in range(count)]
+
+
+def distance(a: Architecture, b: Architecture) -> int:
+    return sum(x != y for x, y in zip(a.genes, b.genes, strict=True))
+
+
+def test_names_and_lookup() -> None:
+    assert "hsi3d" in spaces.names()
+    assert spaces.names("hsi*") == ["hsi3d"]
+    with pytest.raises(UnknownName, match="did you mean 'hsi3d'"):
+        spaces.create("hsi3")
+
+
+def test_every_space_is_covered_here() -> None:
+    assert set(spaces.names()) == SMALL.keys() == TINY.keys() == PUBLISHED.keys()
+
+
+def test_samples_are_valid_distinct_and_repeatable(space: SearchSpace) -> None:
+    drawn = samples(space, 30)
+    assert drawn == samples(space, 30)
+    assert drawn != samples(space, 30, seed=1)
+    assert len(set(drawn)) == len({a.key for a in drawn}) > 25
+    for architecture in drawn:
+        space.validate(architecture)
+        assert architecture.space == space.name
+        assert [name for name, _ in architecture.genes] == [g.name for g in space.genes]
+
+
+def test_samples_reach_every_choice_of_every_gene(space: SearchSpace) -> None:
+    drawn = samples(space, 400)
+    for gene in space.genes:
+        assert {a[gene.name] for a in drawn} == set(gene.choices), gene.name
+
+
+def test_round_trips(space: SearchSpace) -> None:
+    for architecture in samples(space, 20):
+        assert Architecture.from_json(architecture.to_json()) == architecture
+        assert json.loads(architecture.to_json())["space"] == space.name
+        vector = space.encode(architecture)
+        assert vector.dtype == np.float32
+        assert vector.shape == (sum(len(g.choices) for g in space.genes),)
+        assert vector.sum() == len(space.genes)
+        assert space.decode(vector) == architecture
+        assert space.architecture(architecture.as_dict()) == architecture
+
+
+def test_encodings_differ_by_two_entries_a_gene(space: SearchSpace) -> None:
+    for a, b in itertools.pairwise(samples(space, 12)):
+        apart = np.abs(space.encode(a) - space.encode(b)).sum()
+        assert apart == 2 * distance(a, b)
+
+
+def test_neighbours_are_all_valid_single_changes(
+    space: SearchSpace, rng: np.random.Generator
+) -> None:
+    for architecture in samples(space, 3):
+        neighbours = list(space.neighbours(architecture))
+        assert len(set(neighbours)) == len(neighbours)
+        assert {distance(architecture, n) for n in neighbours} == {1}
+        expected = set()
+        for gene in space.genes:
+            for choice in gene.choices:
+                try:
+                    candidate = architecture.replace(**{gene.name: choice})
+                    space.validate(candidate)
+                except InvalidArchitecture:
+                    continue
+                expected.add(candidate)
+        assert set(neighbours) == expected - {architecture}
+        for index in rng.permutation(len(neighbours))[:8]:
+            assert architecture in set(space.neighbours(neighbours[index]))
+
+
+def test_mutation_changes_one_gene_and_reaches_all_neighbours(space: SearchSpace) -> None:
+    architecture = samples(space, 1)[0]
+    mutants = [space.mutate(architecture, np.random.default_rng(i)) for i in range(300)]
+    assert {distance(architecture, m) for m in mutants} == {1}
+
+    def changed(others: Iterable[Architecture]) -> set[str]:
+        return {n for o in others for n, v in o.genes if v != architecture[n]}
+
+    assert changed(mutants) == changed(space.neighbours(architecture))
+    assert space.mutate(architecture, np.random.default_rng(5)) == mutants[5]
+
+
+def test_validity_names_the_gene(space: SearchSpace) -> None:
+    architecture = samples(space, 1)[0]
+    gene = space.genes[0].name
+    with pytest.raises(InvalidArchitecture, match=f"'{gene}' cannot be 'nonsense'"):
+        space.validate(architecture.replace(**{gene: "nonsense"}))
+    with pytest.raises(InvalidArchitecture, match=f"'{gene}' is missing"):
+        space.validate(Architecture(space.name, architecture.genes[1:]))
+    with pytest.raises(InvalidArchitecture, match="'extra' is no gene"):
+        space.validate(Architecture(space.name, (*architecture.genes, ("extra", 1))))
+    with pytest.raises(InvalidArchitecture, match="belongs to space 'other'"):
+        space.validate(dataclasses.replace(architecture, space="other"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [(name, options, count) for name, cases in TINY.items() for options, count in cases],
+)
+def test_size_counts_the_valid_architectures(name: str, options: Any, count: int) -> None:
+    space = spaces.create(name, **options)
+    valid = 0
+    for values in itertools.product(*(gene.choices for gene in space.genes)):
+        try:
+            space.validate(
+                Architecture(name, tuple(zip((g.name for g in space.genes), values, strict=True)))
+            )
+        except InvalidArchitecture:
+            continue
+        valid += 1
+    assert valid == space.size() == count
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_size_is_the_published_one(name: str) -> None:
+    assert spaces.create(name).size() == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_options_describe_the_space(name: str) -> None:
+    options = {**SMALL[name]}
+    space = spaces.create(name, **options)
+    again = spaces.create(name, **json.loads(json.dumps(dict(space.options))))
+    assert dict(again.options) == dict(space.options)
+    assert again.genes == space.genes
+    assert options.items() <= dict(space.options).items()
+
+
+def test_graph_is_acyclic_and_connected(space: SearchSpace) -> None:
+    for architecture in samples(space, 10):
+        graph = space.graph(architecture)
+        nodes = len(graph.operators)
+        assert graph.adjacency.shape == (nodes, nodes)
+        assert graph.adjacency.dtype == np.bool_
+        # in topological order: nothing feeds an earlier node, so there is no circle
+        assert not np.tril(graph.adjacency).any()
+        feeds, fed = graph.adjacency.any(axis=1), graph.adjacency.any(axis=0)
+        assert feeds[:-1].all()
+        assert fed[1:].all()
+        again = space.graph(architecture)
+        assert again.operators == graph.operators
+        assert np.array_equal(again.adjacency, graph.adjacency)
+
+
+@pytest.mark.parametrize("bands", [1, 2, 3, 5, 8, 13, 23, 40, 103, 200])
+@pytest.mark.parametrize("window", [(1, 1), (2, 5), (7, 3), (9, 9)])
+def test_networks_keep_the_window_and_learn(
+    space: SearchSpace, bands: int, window: tuple[int, int]
+) -> None:
+    architecture = samples(space, 1, seed=bands)[0]
+    network = space.build(architecture, InputSpec(bands), OutputSpec(4))
+    logits = network(torch.randn(2, bands, *window))
+    assert logits.shape == (2, 4, *window)
+    assert logits.dtype == torch.float32
+    nn.functional.cross_entropy(logits, torch.zeros(2, *window, dtype=torch.int64)).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_networks_run_with_every_number_of_bands(space: SearchSpace) -> None:
+    for bands, architecture in enumerate(samples(space, 40), start=1):
+        network = space.build(architecture, InputSpec(bands), OutputSpec(2)).eval()
+        with torch.no_grad():
+            assert network(torch.randn(1, bands, 2, 3)).shape == (1, 2, 2, 3)
+
+
+def test_building_is_a_function_of_the_architecture_and_the_seed(space: SearchSpace) -> None:
+    a, b = samples(space, 2)
+    states = []
+    for architecture in (a, a, b):
+        torch.manual_seed(3)
+        states.append(space.build(architecture, InputSpec(9), OutputSpec(2)).state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert {k: v.shape for k, v in states[0].items()} != {k: v.shape for k, v in states[2].items()}
+
+
+def test_building_refuses_an_invalid_architecture(space: SearchSpace) -> None:
+    architecture = samples(space, 1)[0]
+    broken = architecture.replace(**{space.genes[0].name: "nonsense"})
+    with pytest.raises(InvalidArchitecture):
+        space.build(broken, InputSpec(5), OutputSpec(2))
+    with pytest.raises(InvalidArchitecture):
+        space.graph(broken)

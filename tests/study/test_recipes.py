@@ -1,0 +1,203 @@
+"""Recipes: those that come with swath, layers, overrides, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swath import spaces
+from swath.core.architecture import Architecture
+from swath.core.errors import RecipeError
+from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
+
+
+def test_the_presets_of_every_space_are_there() -> None:
+    for space in spaces.names():
+        assert {f"{space}-{preset}" for preset in ("paper", "standard", "quick")} <= set(
+            preset_names()
+        )
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_shipped_recipes_are_valid(name: str) -> None:
+    recipe = resolve(load_recipe(name))
+    space = spaces.create(recipe.space.name, **recipe.space.options)
+    assert space.size() > 1
+    assert recipe.search.warmup < recipe.search.epochs
+    # every key in the file is one of the recipe's, with the value that was written
+    dumped = recipe.model_dump(mode="json")
+
+    def check(written: dict[str, Any], found: dict[str, Any]) -> None:
+        for key, value in written.items():
+            if isinstance(value, dict):
+                check(value, found[key])
+            else:
+                assert found[key] == value, key
+
+    check(load_recipe(name), dumped)
+
+
+def test_the_paper_preset_has_the_papers_values() -> None:
+    """SPEC 1.1 to 1.4, the paper over the code."""
+    recipe = resolve(load_recipe("hsi3d-paper"))
+    search, training = recipe.search, recipe.training
+    assert (search.epochs, search.warmup, search.pool, search.steps) == (100, 20, 200, 200 // 5)
+    assert (search.width, search.mode, search.schedule) == (8, "full", "cosine")
+    assert (training.iterations, training.batch, training.window) == (600_000, 12, 32)
+    assert (training.learning_rate, training.schedule, training.clip_value) == (0.1, "poly", 5.0)
+    assert (training.bias_rate, training.weight_decay, training.validate_every) == (2.0, 4e-5, 100)
+    assert (recipe.task.scaling, recipe.task.split) == ("max", "random")
+    assert (recipe.task.train, recipe.task.validation) == (20, 10)
+    assert recipe.mapping.scales == (16, 32, 48)
+    assert spaces.create("hsi3d", **recipe.space.options).options == spaces.create("hsi3d").options
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_resolved_recipe_reads_as_itself(name: str, tmp_path: Path) -> None:
+    space = spaces.create("hsi3d")
+    architecture = space.sample(np.random.default_rng(0))
+    recipe = resolve(
+        load_recipe(name),
+        {
+            "seed": 7,
+            "task": {"scene": "a: strange\nname.tif", "bands": "0", "unlabelled": [0, 255]},
+            "architecture": {"space": "hsi3d", "genes": architecture.as_dict()},
+        },
+        overrides=["training.weight_decay=1e-07", "task.nodata=-1.5e300"],
+    )
+    text = recipe.to_yaml()
+    (tmp_path / "recipe.yaml").write_text(text)
+    again = resolve(load_recipe(tmp_path / "recipe.yaml"))
+    assert again == recipe
+    assert again.to_yaml() == text
+    assert again.architecture is not None
+    assert Architecture.from_dict(again.architecture) == architecture
+    # every default is written out
+    written = yaml.safe_load(text)
+    assert written.keys() == Recipe.model_fields.keys()
+    assert len(written["search"]) > 15
+    assert len(written["training"]) > 15
+
+
+def test_later_layers_win() -> None:
+    recipe = resolve(
+        load_recipe("hsi3d-quick"),
+        {"search": {"epochs": 40, "pool": 50}, "task": {"scene": "x"}, "seed": 3},
+        {"search": {"epochs": 50, "pool": None}},
+        overrides=["search.epochs=60", "seed=4"],
+        preset="quick",
+    )
+    assert (recipe.search.epochs, recipe.seed, recipe.preset) == (60, 4, "quick")
+    assert recipe.search.warmup == load_recipe("hsi3d-quick")["search"]["warmup"]
+    assert recipe.search.pool is None
+    assert recipe.search.mode == "sampled"  # what no layer names stays
+
+
+@pytest.mark.parametrize(
+    ("override", "section", "key", "value"),
+    [
+        ("search.epochs=50", "search", "epochs", 50),
+        ("search.warmup=0", "search", "warmup", 0),
+        ("training.learning_rate=3e-4", "training", "learning_rate", 3e-4),
+        ("training.clip_value=null", "training", "clip_value", None),
+        ("search.pool=null", "search", "pool", None),
+        ("search.cell_sharing=false", "search", "cell_sharing", False),
+        ("mapping.also=[plain, ms]", "mapping", "also", ("plain", "ms")),
+        ("task.labels=a=b.mat", "task", "labels", "a=b.mat"),
+        ("task.unlabelled=[]", "task", "unlabelled", ()),
+        ("space.options.base_width=4", "space", "options", {"variant": "asym-d", "base_width": 4}),
+    ],
+)
+def test_overrides(override: str, section: str, key: str, value: object) -> None:
+    recipe = resolve(load_recipe("hsi3d-paper"), overrides=[override])
+    assert getattr(getattr(recipe, section), key) == value
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"serach": {}}, "unknown key 'serach' .did you mean 'search'"),
+        ({"search": {"epoch": 3}}, r"unknown key 'search\.epoch' .did you mean 'epochs'"),
+        ({"training": {"iteration": 3}}, r"'training\.iteration' .did you mean 'iterations'"),
+        ({"task": {"trian": 3}}, r"unknown key 'task\.trian' .did you mean 'train'"),
+        ({"mapping": {"modes": "ms"}}, r"unknown key 'mapping\.modes' .did you mean 'mode'"),
+        ({"space": {"option": {}}}, r"unknown key 'space\.option' .did you mean 'options'"),
+        ({"search": {"epochs": "many"}}, r"'search\.epochs' cannot be 'many'"),
+        ({"search": {"mode": "half"}}, r"'search\.mode' cannot be 'half'.*'full' or 'sampled'"),
+        ({"search": {"epochs": 0}}, r"search\.epochs must be at least 1, not 0"),
+        ({"search": {"warmup": 100}}, r"search\.warmup must be less than search\.epochs"),
+        ({"training": {"schedule": "polly"}}, "no schedule 'polly' .did you mean 'poly'"),
+        ({"training": 3}, "'training' cannot be 3"),
+        ({"task": {"train": 0}}, r"'task\.train' cannot be 0"),
+        ({"mapping": {"also": ["plain", "best"]}}, "'best'"),
+        ({"search": {"batch": 2.5}}, r"'search\.batch' cannot be 2.5"),
+        ({"search": {"width": None}}, r"'search\.width' cannot be None"),
+    ],
+)
+def test_what_cannot_be_used_is_named(layer: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        resolve(layer)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("search.epochs", "'search.epochs' is no override; write section.key=value"),
+        ("=3", "is no override"),
+        ("search.epochs=[", "is not valid YAML"),
+        ("search.epoch=3", "did you mean 'epochs'"),
+        ("search.width=null", r"'search\.width' cannot be None"),
+    ],
+)
+def test_overrides_that_cannot_be_used(override: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        resolve(overrides=[override])
+
+
+def test_files_that_are_no_recipes(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe 'hsi3d-quik' .did you mean 'hsi3d-quick'"):
+        load_recipe("hsi3d-quik")
+    for name, content, message in (
+        ("empty.yaml", "", "empty or no mapping"),
+        ("list.yaml", "- 1\n", "empty or no mapping"),
+        ("broken.yaml", "a: [", "not valid YAML"),
+    ):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(RecipeError, match=message):
+            load_recipe(tmp_path / name)
+
+
+def test_nothing_is_built_from_yaml(tmp_path: Path) -> None:
+    """No tag of a recipe may run code."""
+    (tmp_path / "evil.yaml").write_text("seed: !!python/object/apply:os.getpid []\n")
+    with pytest.raises(RecipeError, match="not valid YAML"):
+        load_recipe(tmp_path / "evil.yaml")
+
+
+@given(
+    epochs=st.integers(1, 500),
+    share=st.floats(0, 0.99),
+    rate=st.floats(1e-8, 10),
+    seed=st.integers(0, 2**31),
+    text=st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"),
+        max_size=12,
+    ),
+)
+def test_any_values_survive_the_file(
+    epochs: int, share: float, rate: float, seed: int, text: str
+) -> None:
+    recipe = resolve(
+        {
+            "seed": seed,
+            "task": {"scene": text},
+            "search": {"epochs": epochs, "warmup": int(share * epochs), "learning_rate": rate},
+        }
+    )
+    assert resolve(yaml.safe_load(recipe.to_yaml())) == recipe

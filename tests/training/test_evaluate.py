@@ -1,0 +1,101 @@
+"""Validation: every label once, whatever the windows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from swath.tasks.metrics import Scores
+from swath.tasks.scene import SceneTask
+from swath.training.evaluate import Validation, evaluate
+
+MakeTask = Callable[..., SceneTask]
+
+
+class Pixelwise(nn.Module):
+    """Labels each pixel by its own spectrum, so windows cannot matter."""
+
+    def __init__(self, bands: int, classes: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.point = nn.Conv2d(bands, classes, 1)
+        self.norm = nn.BatchNorm2d(classes)
+        self.sizes: list[tuple[int, int]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append((x.shape[2], x.shape[3]))
+        return self.norm(self.point(x))
+
+
+@pytest.mark.parametrize("window", [1, 3, 5, 8, 13, 100])
+@pytest.mark.parametrize("part", ["train", "validation"])
+def test_each_label_counts_once(make_task: MakeTask, window: int, part: str) -> None:
+    task = make_task(16, 13)
+    network = Pixelwise(task.bands, task.classes).eval()
+    result = evaluate(network, task, part, window=window)  # type: ignore[arg-type]
+    mask = task.split.train if part == "train" else task.split.validation
+    logits = network(task.image[None])[0].permute(1, 2, 0)[torch.from_numpy(mask)]
+    truth = torch.from_numpy(task.labels.values[mask])
+    assert sum(result.scores.support) == mask.sum() == len(truth)
+    assert result.scores.oa == pytest.approx(float((logits.argmax(1) == truth).double().mean()))
+    loss = nn.functional.cross_entropy(logits, truth).item()
+    assert result.loss == pytest.approx(loss, rel=1e-5)
+    assert max(itertools.chain(*network.sizes[:-1])) <= window
+    if window == 100:
+        assert network.sizes[0] == (16, 13)
+
+
+def test_windows_without_labels_are_not_computed(make_task: MakeTask) -> None:
+    task = make_task(40, 40, train=1, validation=1)
+    network = Pixelwise(task.bands, task.classes)
+    evaluate(network, task, "validation", window=4)
+    assert len(network.sizes) <= 3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_keeps_its_mode_and_statistics(make_task: MakeTask, training: bool) -> None:
+    task = make_task()
+    network = Pixelwise(task.bands, task.classes).train(training)
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    evaluate(network, task, "validation")
+    assert network.training == network.norm.training == training
+    assert all(torch.equal(before[k], v) for k, v in network.state_dict().items())
+
+
+def test_test_labels_are_not_read(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task()
+    network = Pixelwise(task.bands, task.classes).eval()
+    expected = evaluate(network, task, "validation")
+    values = task.labels.values.copy()
+    values[task.split.test] = (values[task.split.test] + 1) % task.classes
+    other = SceneTask(
+        task.scene.with_labels(
+            type(task.labels)(
+                values, task.labels.original, task.labels.names, task.labels.unlabelled
+            )
+        ),
+        task.split,
+        task.scaling,
+    )
+    assert not np.array_equal(other.labels.values, task.labels.values)
+    assert evaluate(network, other, "validation") == expected
+
+
+def validation(oa: float, loss: float) -> Validation:
+    return Validation(Scores(oa=oa, aa=oa, kappa=oa, per_class=(oa,), support=(1,)), loss)
+
+
+def test_the_rule_of_the_better() -> None:
+    """SPEC 1.2: keep if accuracy is higher, or equal at a lower loss."""
+    base = validation(0.8, 1.0)
+    assert base.better_than(None)
+    assert validation(0.81, 5.0).better_than(base)
+    assert not validation(0.79, 0.1).better_than(base)
+    assert validation(0.8, 0.9).better_than(base)
+    assert not validation(0.8, 1.0).better_than(base)
+    assert not validation(0.8, 1.1).better_than(base)

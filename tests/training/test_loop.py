@@ -1,0 +1,379 @@
+"""The training loop: what it keeps, when it stops, and that it resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from swath.core.errors import RecipeError, RunError
+from swath.spaces.base import InputSpec, OutputSpec
+from swath.spaces.hsi3d import HSI3D
+from swath.tasks.metrics import Scores
+from swath.tasks.scene import SceneTask
+from swath.tasks.windows import WindowSampler
+from swath.training import loop
+from swath.training.checkpoints import load_state
+from swath.training.evaluate import Validation, evaluate
+from swath.training.loop import Trained, TrainingSettings, train
+
+MakeTask = Callable[..., SceneTask]
+SPACE = HSI3D(base_width=2, stem_width=3, head_width=4, nodes=2)
+
+
+def settings(**changes: Any) -> TrainingSettings:
+    values: dict[str, Any] = {
+        "iterations": 12,
+        "window": 6,
+        "batch": 2,
+        "learning_rate": 0.02,
+        "validate_every": 3,
+    }
+    return TrainingSettings(**{**values, **changes})
+
+
+def network(task: SceneTask) -> nn.Module:
+    torch.manual_seed(5)
+    architecture = SPACE.sample(np.random.default_rng(3))
+    return SPACE.build(architecture, InputSpec(task.bands), OutputSpec(task.classes))
+
+
+def equal(a: nn.Module, b: nn.Module) -> bool:
+    ours, theirs = a.state_dict(), b.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    text = (folder / "history.jsonl").read_text()
+    return [{**json.loads(line), "seconds": 0} for line in text.splitlines()]
+
+
+def run(
+    task: SceneTask, folder: Path, report: Any = None, seed: int = 0, **changes: Any
+) -> Trained:
+    return train(network(task), task, settings(**changes), seed=seed, folder=folder, report=report)
+
+
+VARIATIONS: list[dict[str, Any]] = [
+    {},
+    {"optimiser": "adamw", "averaging": 0.9, "noise": 0.1, "clip_value": None, "clip_norm": 1.0},
+    {"sampling": "balanced", "schedule": "warm-cosine", "label_smoothing": 0.1},
+]
+
+
+@pytest.mark.parametrize("changes", VARIATIONS)
+def test_resuming_gives_the_same_weights_bit_for_bit(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    task = make_task()
+    whole = run(task, tmp_path / "whole", **changes)
+    folder = tmp_path / "parts"
+    original = WindowSampler.batch
+    # stopped within a block, then between validation and the next block, then right at the end
+    for at in (4, 7):
+
+        def stop(self: WindowSampler, count: int, step: int, at: int = at, **kw: Any) -> Any:
+            if step == at:
+                raise KeyboardInterrupt
+            return original(self, count, step, **kw)
+
+        monkeypatch.setattr(WindowSampler, "batch", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(task, folder, **changes)
+        monkeypatch.undo()
+
+    def stop_after(line: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(task, folder, stop_after, **changes)
+    parts = run(task, folder, **changes)
+    assert equal(parts.network, whole.network)
+    assert parts.validation == whole.validation
+    assert (parts.iteration, parts.iterations) == (whole.iteration, whole.iterations)
+    assert lines(folder) == lines(tmp_path / "whole")
+    last, same = (load_state(f / "checkpoint.safetensors") for f in (folder, tmp_path / "whole"))
+    assert all(torch.equal(last["network"][key], same["network"][key]) for key in same["network"])
+
+
+def test_a_line_without_its_checkpoint_is_cut_off(make_task: MakeTask, tmp_path: Path) -> None:
+    """Killed between history and checkpoint, or in the middle of a line."""
+    task = make_task()
+    run(task, tmp_path / "whole")
+    folder = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        run(task, folder, lambda line: (_ for _ in ()).throw(KeyboardInterrupt))
+    with open(folder / "history.jsonl", "a") as file:
+        file.write(json.dumps({"phase": "train", "iteration": 6, "loss": -1}) + "\n")
+        file.write('{"phase": "tra')
+    run(task, folder)
+    assert lines(folder) == lines(tmp_path / "whole")
+    # no checkpoint at all: the history is begun anew
+    (folder / "checkpoint.safetensors").unlink()
+    run(task, folder)
+    assert lines(folder) == lines(tmp_path / "whole")
+
+
+def test_a_finished_training_is_returned_as_it_is(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task()
+    first = run(task, tmp_path)
+    reported: list[Any] = []
+    again = run(task, tmp_path, reported.append)
+    assert reported == []
+    assert equal(first.network, again.network)
+    assert (again.iteration, again.stopped) == (first.iteration, "schedule complete")
+
+
+def test_the_best_network_is_that_of_its_validation(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task()
+    done = run(task, tmp_path, iterations=20, validate_every=2, learning_rate=0.05)
+    history = lines(tmp_path)
+    keys = [(x["validation_accuracy"], -x["validation_loss"]) for x in history]
+    best = history[keys.index(max(keys))]
+    assert done.iteration == best["iteration"]
+    assert [x["best"] for x in history] == [
+        key > max(keys[:i], default=(-1.0, 0.0)) for i, key in enumerate(keys)
+    ]
+    assert not done.network.training
+    measured = evaluate(done.network, task, "validation")
+    assert measured.scores == done.validation.scores
+    assert measured.loss == pytest.approx(done.validation.loss, rel=1e-6)
+
+
+def test_the_seed_determines_everything(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task()
+    noisy = {"noise": 0.2, "iterations": 4}
+    torch.manual_seed(1)
+    first = run(task, tmp_path / "a", **noisy)
+    torch.manual_seed(2)
+    torch.randn(100)
+    assert equal(first.network, run(task, tmp_path / "b", **noisy).network)
+    assert not equal(first.network, run(task, tmp_path / "c", seed=1, **noisy).network)
+    assert not equal(first.network, run(task, tmp_path / "d", iterations=4).network)
+
+
+def scripted(
+    monkeypatch: pytest.MonkeyPatch, values: list[tuple[float, float]]
+) -> Iterator[tuple[float, float]]:
+    """Let validations answer these (accuracy, loss)."""
+    script = iter(values)
+
+    def answer(*args: Any, **kwargs: Any) -> Validation:
+        oa, loss = next(script)
+        return Validation(Scores(oa, oa, oa, (oa,), (1,)), loss)
+
+    monkeypatch.setattr(loop, "evaluate", answer)
+    return script
+
+
+def test_patience_waits_for_accuracy_and_loss(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [
+        (0.5, 1.0),
+        (0.5, 1.0),  # 1 without
+        (0.4, 0.9),  # lower loss
+        (0.5, 0.95),  # better accuracy than the best? equal, at a lower loss than the best's
+        (0.5, 0.95),  # 1
+        (0.6, 2.0),  # better accuracy
+        (0.6, 2.0),  # 1
+        (0.5, 0.9),  # 2
+        (0.59, 0.95),  # 3: stop
+        (1.0, 0.0),  # never asked
+    ]
+    script = scripted(monkeypatch, values)
+    done = run(make_task(), tmp_path, iterations=1000, validate_every=1, patience=3)
+    assert done.iterations == 9
+    assert done.iteration == 6
+    assert done.stopped == "validation accuracy and loss saturated"
+    assert next(script) == (1.0, 0.0)
+    # again: it stays stopped
+    again = run(make_task(), tmp_path, iterations=1000, validate_every=1, patience=3)
+    assert (again.iterations, again.iteration, again.stopped) == (9, 6, done.stopped)
+
+
+def test_the_learning_rate_follows_the_schedule_for_each_group(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SPEC 1.3: 0.1 (1 - it / max)^0.9 each iteration, biases twice that."""
+    rates: list[list[float]] = []
+    original = torch.optim.SGD.step
+
+    def note(self: torch.optim.SGD, *args: Any) -> Any:
+        rates.append([group["lr"] for group in self.param_groups])
+        return original(self, *args)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", note)
+    run(make_task(), tmp_path, iterations=7, validate_every=7, learning_rate=0.1)
+    assert len(rates) == 7
+    for iteration, found in enumerate(rates):
+        expected = 0.1 * (1 - iteration / 7) ** 0.9
+        assert sorted(found) == pytest.approx([expected, 2 * expected])
+    assert lines(tmp_path)[-1]["learning_rate"] == pytest.approx(0.1 * (1 / 7) ** 0.9)
+
+
+class Constant(nn.Module):
+    """Logits that do not depend on the input, with a gradient of known size."""
+
+    def __init__(self, classes: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(classes))
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.factor * self.logits
+        return logits[None, :, None, None].expand(x.shape[0], -1, *x.shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("clip", "bound"), [({"clip_value": 0.01}, 0.01), ({"clip_value": 5.0}, 5)]
+)
+def test_gradients_are_clipped_by_value(
+    make_task: MakeTask, tmp_path: Path, clip: dict[str, float], bound: float
+) -> None:
+    task = make_task()
+    model = Constant(task.classes, factor=100.0)
+    options = {"momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "learning_rate": 1.0}
+    train(
+        model,
+        task,
+        settings(iterations=1, validate_every=1, **options, **clip),
+        seed=0,
+        folder=tmp_path,
+    )
+    # one step of rate one moves each logit by its clipped gradient
+    assert model.logits.abs().max().item() == pytest.approx(bound)
+
+
+def test_gradients_are_clipped_by_norm(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task()
+    model = Constant(task.classes, factor=100.0)
+    options = {"momentum": 0.0, "weight_decay": 0.0, "schedule": "constant", "learning_rate": 1.0}
+    train(
+        model,
+        task,
+        settings(iterations=1, validate_every=1, clip_value=None, clip_norm=0.5, **options),
+        seed=0,
+        folder=tmp_path,
+    )
+    assert model.logits.norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_the_average_moves_as_written(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decay min(0.9, step / (step + 9)); the averaged weights are what is kept."""
+    task = make_task()
+    model = Constant(task.classes)
+    after: list[Tensor] = []
+    original = torch.optim.SGD.step
+
+    def note(self: torch.optim.SGD, *args: Any) -> Any:
+        original(self, *args)
+        after.append(model.logits.detach().clone())
+
+    monkeypatch.setattr(torch.optim.SGD, "step", note)
+    done = train(
+        model,
+        task,
+        settings(iterations=15, validate_every=15, averaging=0.6, weight_decay=0.0),
+        seed=0,
+        folder=tmp_path,
+    )
+    average = torch.zeros(task.classes, dtype=torch.float64)
+    for step, weights in enumerate(after, start=1):
+        decay = min(0.6, step / (step + 9))
+        average = decay * average + (1 - decay) * weights.double()
+    assert isinstance(done.network, Constant)
+    assert done.network is not model
+    torch.testing.assert_close(done.network.logits.double(), average, rtol=1e-4, atol=1e-6)
+
+
+def test_unlabelled_pixels_do_not_count(make_task: MakeTask, tmp_path: Path) -> None:
+    """The loss is the mean over labelled pixels: log(classes) for equal logits."""
+    task = make_task()
+    losses: list[float] = []
+    model = Constant(task.classes)
+    train(
+        model,
+        task,
+        settings(iterations=1, validate_every=1),
+        seed=0,
+        folder=tmp_path,
+        report=lambda line: losses.append(line["loss"]),
+    )
+    assert losses == [pytest.approx(math.log(task.classes))]
+
+
+class Broken(Constant):
+    """Answers NaN when asked in training (or in evaluation)."""
+
+    def __init__(self, classes: int, in_training: bool) -> None:
+        super().__init__(classes)
+        self.in_training = in_training
+
+    def forward(self, x: Tensor) -> Tensor:
+        bad = math.nan if self.training == self.in_training else 1.0
+        return super().forward(x) * bad
+
+
+@pytest.mark.parametrize(
+    ("in_training", "message"),
+    [
+        (True, "training loss became nan at iteration 0; lower training.learning_rate"),
+        (False, "validation loss became nan at iteration 3; lower training.learning_rate"),
+    ],
+)
+def test_a_loss_that_is_no_number_ends_the_training(
+    make_task: MakeTask, tmp_path: Path, in_training: bool, message: str
+) -> None:
+    task = make_task()
+    with pytest.raises(RunError, match=message):
+        train(Broken(task.classes, in_training), task, settings(), seed=0, folder=tmp_path)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_is_named(make_task: MakeTask, tmp_path: Path) -> None:
+    task = make_task()
+    run(task, tmp_path, iterations=3)
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors cannot be read"):
+        run(task, tmp_path, iterations=3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"iterations": 0}, "training.iterations must be at least 1, not 0"),
+        ({"patience": -1}, "training.patience"),
+        ({"averaging": 1.0}, "training.averaging must lie in"),
+        ({"schedule": "polly"}, "no schedule 'polly' .did you mean 'poly'"),
+        ({"learning_rate": 0.0}, "training.learning_rate must be positive"),
+    ],
+)
+def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        settings(**changes)
+
+
+def test_hidden_pixels_never_enter(make_task: MakeTask, tmp_path: Path) -> None:
+    """With a spatial split, spectra of hidden pixels change nothing in the training."""
+    results = []
+    for scale in (1.0, 100.0):
+        task = make_task(32, 32, train=3, validation=2, spatial=True)
+        assert task.split.visible is not None
+        hidden = torch.from_numpy(~task.split.visible)
+        task.image[:, hidden] *= scale
+        model = network(task)
+        # validation looks at its surroundings as mapping does; so compare the weights
+        train(model, task, settings(iterations=3), seed=0, folder=tmp_path / str(scale))
+        results.append(load_state(tmp_path / str(scale) / "checkpoint.safetensors")["network"])
+    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0])

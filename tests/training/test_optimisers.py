@@ -1,0 +1,98 @@
+"""Parameter groups and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from swath.core.errors import RecipeError
+from swath.training.optimisers import optimiser
+from swath.training.schedules import SCHEDULES, schedule
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 3, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.last = nn.Conv2d(3, 2, 1, bias=False)
+
+
+def settings_by_name(network: nn.Module, made: torch.optim.Optimizer) -> dict[str, tuple]:
+    names = {id(p): name for name, p in network.named_parameters()}
+    return {
+        names[id(p)]: (group["lr"], group["weight_decay"])
+        for group in made.param_groups
+        for p in group["params"]
+    }
+
+
+def test_published_groups() -> None:
+    """SPEC 1.3: every parameter named bias, also of normalisation, twice the rate and no decay."""
+    network = Net()
+    made = optimiser(network, "sgd", learning_rate=0.1, weight_decay=4e-5, bias_rate=2.0)
+    assert isinstance(made, torch.optim.SGD)
+    assert {group["momentum"] for group in made.param_groups} == {0.9}
+    assert settings_by_name(network, made) == {
+        "conv.weight": (0.1, 4e-5),
+        "conv.bias": (0.2, 0.0),
+        "norm.weight": (0.1, 4e-5),
+        "norm.bias": (0.2, 0.0),
+        "last.weight": (0.1, 4e-5),
+    }
+
+
+def test_adamw_does_not_decay_normalisation() -> None:
+    network = Net()
+    made = optimiser(network, "adamw", learning_rate=0.01, weight_decay=0.1, momentum=0.8)
+    assert isinstance(made, torch.optim.AdamW)
+    assert {group["betas"] for group in made.param_groups} == {(0.8, 0.999)}
+    assert settings_by_name(network, made) == {
+        "conv.weight": (0.01, 0.1),
+        "conv.bias": (0.01, 0.0),
+        "norm.weight": (0.01, 0.0),
+        "norm.bias": (0.01, 0.0),
+        "last.weight": (0.01, 0.1),
+    }
+
+
+def test_poly_is_the_published_one() -> None:
+    """SPEC 1.3: 0.1 (1 - it / 600000)^0.9."""
+    rate = schedule("poly", 0.1)
+    for iteration in (0, 1, 60_000, 300_000, 599_999, 600_000):
+        assert rate(iteration / 600_000) == pytest.approx(0.1 * (1 - iteration / 600_000) ** 0.9)
+    assert rate(0) == 0.1
+    assert rate(1) == 0.0
+
+
+def test_cosine_and_warm_cosine() -> None:
+    rate = schedule("cosine", 0.025, 0.001)
+    for p in (0, 0.25, 0.5, 0.9, 1):
+        assert rate(p) == pytest.approx(0.001 + 0.024 * (1 + math.cos(math.pi * p)) / 2)
+    warm = schedule("warm-cosine", 1.0)
+    assert warm(0) == 0
+    assert warm(0.05) == pytest.approx(0.5)
+    assert warm(0.1) == pytest.approx(1.0)
+    assert warm(0.55) == pytest.approx(0.5)
+    assert warm(1) == pytest.approx(0.0)
+
+
+@given(
+    name=st.sampled_from(sorted(SCHEDULES)),
+    peak=st.floats(1e-6, 10),
+    share=st.floats(0, 1),
+    p=st.floats(-1, 2),
+)
+def test_rates_stay_between_floor_and_peak(name: str, peak: float, share: float, p: float) -> None:
+    floor = share * peak
+    assert floor * (1 - 1e-9) <= schedule(name, peak, floor)(p) <= peak * (1 + 1e-9)
+
+
+def test_an_unknown_schedule_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"no schedule 'pol' .did you mean 'poly'"):
+        schedule("pol", 0.1)
