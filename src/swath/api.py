@@ -27,7 +27,7 @@ from swath.core.errors import InvalidArchitecture, MismatchError, RecipeError
 from swath.core.files import read_json, write_json
 from swath.core.seeds import derive
 from swath.data.labels import LabelMap
-from swath.data.readers import open_scene
+from swath.data.readers import open_labels, open_scene
 from swath.data.scene import Scene
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
 from swath.study.run import Model, RunFolder
@@ -42,7 +42,15 @@ if TYPE_CHECKING:
     from swath.spaces.base import SearchSpace
     from swath.tasks.scene import SceneTask
 
-__all__ = ["Run", "map_scene", "open_run", "open_scene", "search", "train"]
+__all__ = [
+    "Run",
+    "load_architecture",
+    "map_scene",
+    "open_run",
+    "open_scene",
+    "search",
+    "train",
+]
 
 Progress = Callable[[dict[str, Any]], None]
 PathLike = str | os.PathLike[str]
@@ -109,7 +117,8 @@ def search(
 ) -> Run:
     """Search a network for a scene, train it, map the scene, and write the report.
 
-    The same call continues an interrupted run, and returns a finished one.
+    The same call continues an interrupted run, and returns a finished one; another scene or other
+    labels than the run was begun with are refused.
 
     Parameters
     ----------
@@ -121,7 +130,8 @@ def search(
     architecture : train this one; nothing is searched.
     overrides : "section.key=value", over everything else.
     progress : called with each event: {"phase": "search" | "train" | "map", ...} with figures, or
-        {"phase": "scene" | "split" | "note" | "resume" | "complete", "text": ...}.
+        {"phase": "scene" | "split" | "note" | "resume" | "complete", "text": ...}, or
+        {"phase": "begin", "name": "search" | "train", "total": ...}.
     command : kept in the run's figures.
     settings : ``seed``, ``device``, or keys of the recipe's ``task`` such as ``split="random"``,
         ``train=20``, ``validation=10``; None leaves them as the recipe has them.
@@ -134,17 +144,32 @@ def search(
     resolved = _resolve(scene, labels, recipe, space, preset, architecture, overrides, settings)
     text = resolved.to_yaml()
     folder = RunFolder.check(out, text)
-    if folder.complete:
-        report({"phase": "complete", "text": f"the run in {folder.path} is complete already"})
-        return Run(folder)
+    if folder.complete and _is_in_recipe(scene) and _is_in_recipe(labels):
+        return _completed(folder, report)
     # Nothing is written before all that was given has been looked at.
-    job = _prepare(_open(scene, labels, resolved), resolved, report)
+    opened = _open(scene, labels, resolved)
+    fingerprint = opened.fingerprint()
+    folder.check_scene(fingerprint)
+    if folder.complete:
+        return _completed(folder, report)
+    job = _prepare(opened, resolved, report)
     if folder.recipe.is_file():
         report({"phase": "resume", "text": f"continuing the run in {folder.path}"})
     RunFolder.create(out, text)
     with folder.lock(), folder.failures():
+        folder.keep_scene(fingerprint)
         _execute(job, resolved, folder, report, command)
     return Run(folder)
+
+
+def _completed(folder: RunFolder, progress: Progress) -> Run:
+    progress({"phase": "complete", "text": f"the run in {folder.path} is complete already"})
+    return Run(folder)
+
+
+def _is_in_recipe(given: object) -> bool:
+    """Whether a scene or labels are known by the recipe alone: a path, a name, or not given."""
+    return given is None or isinstance(given, str | os.PathLike)
 
 
 def train(
@@ -270,17 +295,20 @@ def _resolve(
 
 
 def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene:
-    from swath.study.preparation import open_task_scene
+    from swath.study.preparation import open_task_scene, with_chosen_bands
 
-    opened = scene if isinstance(scene, Scene) else open_task_scene(recipe.task)
-    if labels is None or isinstance(labels, str | os.PathLike):
-        if isinstance(scene, Scene) and labels is not None:
-            from swath.data.readers import open_labels
-
-            return opened.with_labels(open_labels(labels))
+    task = recipe.task
+    if isinstance(scene, Scene):
+        opened = with_chosen_bands(scene, task.bands)
+    else:
+        opened = open_task_scene(task)
+        if _is_in_recipe(labels):
+            return opened
+    if labels is None:
         return opened
-    made = labels if isinstance(labels, LabelMap) else LabelMap.from_array(np.asarray(labels))
-    return opened.with_labels(made)
+    if not isinstance(labels, LabelMap):
+        labels = open_labels(labels, variable=task.label_variable, unlabelled=task.unlabelled)
+    return opened.with_labels(labels)
 
 
 class _Job(NamedTuple):
@@ -312,7 +340,7 @@ def _prepare(scene: Scene, recipe: Recipe, progress: Progress) -> _Job:
     )
     for note in task.split.notes:
         progress({"phase": "note", "text": note})
-    progress({"phase": "split", "text": task.split.describe()})
+    progress({"phase": "split", "text": task.split.description})
     return _Job(task, space, device)
 
 
@@ -332,6 +360,7 @@ def _execute(
         recipe,
         folder,
         network,
+        device,
         progress,
         facts={
             "validation": trained.validation.scores.to_dict(),
@@ -352,6 +381,7 @@ def _finish(
     recipe: Recipe,
     folder: RunFolder,
     network: nn.Module,
+    device: torch.device,
     progress: Progress,
     *,
     facts: dict[str, Any],
@@ -359,7 +389,7 @@ def _finish(
 ) -> None:
     """Map the scene, read the test labels once, write figures and report."""
     from swath import mapping
-    from swath.core.devices import describe, pick
+    from swath.core.devices import describe
     from swath.core.tensors import write_tensors
     from swath.mapping.product import ClassTable
     from swath.networks.cost import count_flops_per_pixel, count_parameters
@@ -380,7 +410,7 @@ def _finish(
         "crop": settings.crop,
         "scales": settings.scales,
         "precision": settings.precision,
-        "device": pick(recipe.device),
+        "device": device,
     }
     made = mapping.map_scene(
         network,
@@ -450,11 +480,11 @@ def _finish(
                 + seconds["train"]
                 + (time.perf_counter() - begun),
                 "this_process_seconds": time.perf_counter() - begun_run,
-                "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "peak_memory_mib": _peak_memory(),
             },
             "split": {
                 "protocol": task.split.protocol,
-                "description": task.split.describe(),
+                "description": task.split.description,
                 "train": int(counts[:, 0].sum()),
                 "validation": int(counts[:, 1].sum()),
                 "test": int(counts[:, 2].sum()),
@@ -469,11 +499,17 @@ def _finish(
                 "simulated": task.scene.simulated,
                 "sensor": task.scene.sensor,
             },
-            "device": describe(pick(recipe.device)),
+            "device": describe(device),
             "versions": _versions(),
         },
     )
     write_report(folder.path)
+
+
+def _peak_memory() -> float:
+    """Return the most memory this process has held, in MiB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
 def _versions() -> dict[str, str]:

@@ -9,7 +9,11 @@ from swath.core.errors import RecipeError
 
 def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert devices.pick().type == "cuda"
+    assert devices.pick("cuda:1").index == 1
+    with pytest.raises(RecipeError, match="no device 'cuda:2'; the CUDA GPUs here are cuda:0 to"):
+        devices.pick("cuda:2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert devices.pick().type == "cpu"
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swath.core.seeds import derive, numpy_generator, torch_generator
+from swath.core.seeds import derive, numpy_generator
 
 SEEDS = st.integers(0, 2**63 - 1)
 NAMES = st.lists(
@@ -42,18 +42,6 @@ def test_numpy_streams_repeat_and_differ() -> None:
     b = numpy_generator(3, "flips").random(1000)
     assert abs(np.corrcoef(a, b)[0, 1]) < 0.15
     assert np.all((a >= 0) & (a < 1))
-
-
-def test_torch_streams_repeat_and_leave_the_global_one_alone() -> None:
-    import torch
-
-    state = torch.get_rng_state()
-    a = torch.rand(8, generator=torch_generator(3, "init"))
-    b = torch.rand(8, generator=torch_generator(3, "init"))
-    c = torch.rand(8, generator=torch_generator(3, "other"))
-    assert torch.equal(a, b)
-    assert not torch.equal(a, c)
-    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_consecutive_trials_are_spread_evenly() -> None:

@@ -31,6 +31,17 @@ def test_kinds_against_numpy(cube):
     assert np.allclose(fit_scaling(scene, "none").apply(cube), cube)
 
 
+def test_whitening_against_the_matrix_root(cube):
+    from scipy.linalg import inv, sqrtm
+
+    mixed = cube @ np.array([[1, 0.5, 0.2], [0, 1, 0.9], [0, 0, 0.1]])
+    pixels = mixed.reshape(-1, 3)
+    expected = inv(sqrtm(np.corrcoef(pixels.T) + 0.03 * np.eye(3)))
+    standard = (pixels - pixels.mean(0)) / pixels.std(0)
+    whitened = fit_scaling(array_scene(mixed), "whitened").apply(mixed).reshape(-1, 3)
+    assert np.allclose(whitened, standard @ expected, atol=1e-4)
+
+
 @given(st.integers(1, 70), st.integers(0, 2**32 - 1))
 def test_moments_do_not_depend_on_the_windows(values, seed):
     cube = np.random.default_rng(seed).normal(1000, 0.5, (11, 4, 2))
@@ -43,6 +54,9 @@ def test_moments_do_not_depend_on_the_windows(values, seed):
     parts = fit_scaling(Strips("x", array_scene(cube).source), "standard")
     assert np.allclose(parts.offset, whole.offset, rtol=1e-9)
     assert np.allclose(parts.scale, whole.scale, rtol=1e-6)
+    white = fit_scaling(array_scene(cube), "whitened")
+    again = fit_scaling(Strips("x", array_scene(cube).source), "whitened")
+    assert np.allclose(again.apply(cube), white.apply(cube), atol=1e-3)
 
 
 def test_missing_pixels_count_for_nothing(cube):
@@ -66,13 +80,15 @@ def test_constant_bands_keep_scale_one():
     assert fit_scaling(scene, "minmax").scale == (1.0, 1.0)
 
 
-def test_json_round_trip(cube):
-    scaling = fit_scaling(array_scene(cube), "standard")
+@pytest.mark.parametrize("kind", ["standard", "whitened"])
+def test_json_round_trip(cube, kind):
+    scaling = fit_scaling(array_scene(cube), kind)
     assert Scaling.from_dict(json.loads(json.dumps(scaling.to_dict()))) == scaling
     for wrong in (
         {},
         {"kind": "log", "offset": [], "scale": []},
         {**scaling.to_dict(), "scale": 1},
+        {**scaling.to_dict(), "mixing": "AAAA"},
     ):
         with pytest.raises(DataError, match="not a scaling"):
             Scaling.from_dict(wrong)

@@ -54,7 +54,7 @@ def one_pass(network: nn.Module, pixels: np.ndarray) -> np.ndarray:
 def published(
     network: nn.Module, pixels: np.ndarray, scales: Sequence[int], overlap: bool
 ) -> np.ndarray:
-    """The loop of SPEC 1.4, one window at a time."""
+    """The loop of the authors' inference, one window at a time."""
     height, width, _ = pixels.shape
     result = np.zeros((height, width, CLASSES))
     for crop in scales:

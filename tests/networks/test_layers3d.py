@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from swath.networks.layers3d import AtrousPyramid, SpectralReduction, pointwise
+from swath.networks.layers3d import AtrousPyramid, SpectralProjection, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
 
 
@@ -85,3 +85,17 @@ def test_the_layout_changes_no_value() -> None:
     assert network[2].weight.is_contiguous(memory_format=torch.channels_last)
     assert all(torch.equal(a, b) for a, b in zip(weights, network.parameters(), strict=True))
     torch.testing.assert_close(network(x), before)
+
+
+def test_a_projection_has_its_own_weights_at_every_position() -> None:
+    layer = SpectralProjection(bands=7, outputs=3, length=4).eval()
+    x = torch.randn(2, 1, 7, 5, 6)
+    weights = layer.project[0].weight.detach().reshape(3, 4, 7)
+    # freshly made normalisation in evaluation mode divides by sqrt(1 + epsilon)
+    unit = (1 + 1e-5) ** 0.5
+    projected = F.leaky_relu(torch.einsum("clb,nbhw->nclhw", weights, x[:, 0]) / unit, 0.2)
+    kernel = layer.look[0].weight.detach()[:, :, 0]
+    for position in range(4):
+        expected = F.conv2d(projected[:, :, position], kernel, padding=1) / unit
+        with torch.no_grad():
+            assert torch.allclose(layer(x)[:, :, position], F.leaky_relu(expected, 0.2), atol=1e-5)

@@ -1,7 +1,4 @@
-"""3D-ANAS: what the paper and the authors' networks state in numbers (no trained figures).
-
-"SPEC 1.1" and "SPEC 1.2" are the sections on its search space and search procedure.
-"""
+"""3D-ANAS: what the paper and the authors' networks state in numbers (no trained figures)."""
 
 from __future__ import annotations
 
@@ -44,7 +41,7 @@ def architecture_of(
 
 
 def test_size_of_the_space(space: HSI3D) -> None:
-    """Counts of SPEC 1.1: 2,117,682 cells, 4.485e12 pairs of cells, 5 width paths, 2.242e13."""
+    """Counts: 2,117,682 cells, 4.485e12 pairs of cells, 5 width paths, 2.242e13."""
     cell = math.prod(math.comb(inputs, 2) * 7**2 for inputs in (2, 3, 4))
     assert cell == 2_117_682
     cells = math.prod(
@@ -72,7 +69,7 @@ def test_size_of_the_space(space: HSI3D) -> None:
     ],
 )
 def test_spectral_length_trace(space: HSI3D, bands: int, trace: list[int]) -> None:
-    """SPEC 1.1, "Spectral length trace" (Pavia University, Pavia Centre, Houston, 200 bands)."""
+    """The authors' networks on Pavia University, Pavia Centre, Houston, and on 200 bands."""
     seen: list[tuple[int, ...]] = []
     network = network_of(space, ["skip_connect"] * 12, (0, 0), bands).eval()
     for module in (network.stem.first, network.stem.second, *network.cells):
@@ -83,7 +80,7 @@ def test_spectral_length_trace(space: HSI3D, bands: int, trace: list[int]) -> No
 
 
 def test_channels_of_the_final_network(space: HSI3D) -> None:
-    """SPEC 1.1: stem 32 and 32; cells of 16, 24, 32 channels give three times as many."""
+    """3D-ANAS: stem 32 and 32; cells of 16, 24, 32 channels give three times as many."""
     for widths, channels in (((0, 0), (16, 16)), ((1, 2), (24, 32))):
         network = network_of(space, ["con_3-3"] * 12, widths)
         assert network.stem.first[0].out_channels == network.stem.second[0].out_channels == 32
@@ -97,7 +94,7 @@ def test_channels_of_the_final_network(space: HSI3D) -> None:
 
 
 def test_parameters_of_the_supernet(space: HSI3D) -> None:
-    """SPEC 1.1: alpha (2, 9, 8) of ones; beta of three rows, masks -50; stem 32 and 24."""
+    """3D-ANAS: alpha (2, 9, 8) of ones; beta of three rows, masks -50; stem 32 and 24."""
     supernet = HSI3DMixture(space, InputSpec(103), OutputSpec(9))
     assert torch.equal(supernet.alpha, torch.ones(2, 9, 8))
     assert supernet.beta.tolist() == [[-50, 1, 1], [-50, 1, 1], [1, 1, 1]]

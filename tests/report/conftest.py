@@ -202,7 +202,7 @@ def _search_history(
     beta = np.ones((sum(min(k + 1, 3) for k in range(layers)), 3))
     beta[0, 0] = -50
     turn = rng.normal(0, 1, beta.shape)
-    lines = []
+    lines, best = [], 0.0
     for epoch in range(1, epochs + 1):
         trained = epoch > epochs // 4
         if trained:
@@ -217,17 +217,24 @@ def _search_history(
             "validation_loss": float(2.7 * np.exp(-epoch / 9) + 0.25 + 0.05 * rng.random()),
             "arch_trained": trained,
             "seconds": 6.2,
-            "alpha": alpha.round(5).tolist(),
-            "beta": beta.round(5).tolist(),
+            "alpha": _softmax(alpha).round(5).tolist(),
+            "beta": _softmax(beta).round(5).tolist(),
             "genes": chosen if epoch > epochs * 0.8 else genes(rng, layers, nodes),
             "skip_share": float(min(1, epoch // 8 / 12)),
         }
+        record["best"] = trained and record["validation_accuracy"] > best
+        best = max(best, record["validation_accuracy"]) if trained else 0.0
         lines.append(json.dumps(record))
     (folder / "search/history.jsonl").write_text("\n".join(lines) + "\n")
 
 
+def _softmax(values: np.ndarray) -> np.ndarray:
+    raised = np.exp(values)
+    return raised / raised.sum(axis=-1, keepdims=True)
+
+
 def _training_history(folder: Path, rng: np.random.Generator) -> None:
-    lines = []
+    lines, best = [], 0.0
     for iteration in range(10, 1210, 10):
         record = {
             "phase": "train",
@@ -241,6 +248,8 @@ def _training_history(folder: Path, rng: np.random.Generator) -> None:
             "validation_aa": float(0.95 - 0.7 * np.exp(-iteration / 190) + 0.008 * rng.normal()),
             "seconds": 0.9,
         }
+        record["best"] = record["validation_accuracy"] > best
+        best = max(best, record["validation_accuracy"])
         lines.append(json.dumps(record))
     (folder / "training/history.jsonl").write_text("\n".join(lines) + "\n")
 

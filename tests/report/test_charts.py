@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swath.report.charts import Mark, Panel, Series, heat_panels, line_chart, shares, ticks
+from swath.report.charts import Mark, Panel, Series, heat_panels, line_chart, ticks
 from swath.report.images import data_uri, indexed_png
 
 
@@ -102,10 +102,3 @@ def test_heat_strips_colour_by_distance_from_the_middle() -> None:
     assert pixels[0, 2, 2] > pixels[0, 2, 0]  # above: blue
     assert pixels[1, 2, 0] > pixels[1, 2, 2]  # below: orange
     assert drawing.count('class="outline"') == 1
-
-
-def test_shares_are_softmax_unless_probabilities_already() -> None:
-    assert np.allclose(shares([[1.0] * 8]), 1 / 8)
-    assert np.allclose(shares([[0.2, 0.3, 0.5]]), [[0.2, 0.3, 0.5]])
-    masked = shares([[-50.0, 1.0, 1.0]])
-    assert np.allclose(masked, [[0, 0.5, 0.5]], atol=1e-12)

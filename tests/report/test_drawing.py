@@ -118,7 +118,7 @@ def test_cycles_and_unknown_nodes_are_refused() -> None:
 def test_the_trellis_shows_the_path_and_only_moves_that_exist() -> None:
     assert hsi3d_widths({"cell0.width": 1, "cell1.width": 2}) == (1, 2)
     drawing = draw_widths((1, 2), ["× 1", "× 1.5", "× 2"], {(0, 0, 1): 0.73, (1, 1, 2): 0.41})
-    # Layer 1 can be 0 or 1; layer 2 from 0: 0, 1; from 1: 0, 1, 2 (SPEC: five paths).
+    # Layer 1 can be 0 or 1; layer 2 from 0: 0, 1; from 1: 0, 1, 2 (five paths).
     assert drawing.count('class="move') == 2 + 5
     assert drawing.count('class="move taken"') == 2
     assert drawing.count('class="state taken"') == 3

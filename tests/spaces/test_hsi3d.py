@@ -31,7 +31,7 @@ def operator_parameters(name: str, channels: int, decomposed: bool) -> int:
 
 
 def network_parameters(space: HSI3D, architecture: Architecture, classes: int) -> int:
-    """Weights of the final network, counted part by part from SPEC 1.1; no code shared."""
+    """Weights of the final network, counted part by part as published; no code shared."""
     o = space.settings
     values = architecture.as_dict()
     stem, head, side = o.stem_width, o.head_width, o.head_width * 3 // 8
@@ -150,17 +150,13 @@ def lengths(network: nn.Module, bands: int) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("bands", [1, 2, 4, 6, 11, 24, 48, 200, 350])
-@pytest.mark.parametrize("length", [8, 24])
-def test_an_early_reduction_leaves_about_the_length_asked_for(bands: int, length: int) -> None:
+@pytest.mark.parametrize("bands", [1, 2, 6, 24, 48, 350])
+@pytest.mark.parametrize("length", [1, 8, 24])
+def test_a_projection_leaves_the_length_asked_for(bands: int, length: int) -> None:
     space = HSI3D(base_width=2, stem_width=2, head_width=3, stem_length=length)
     architecture = space.sample(np.random.default_rng(0))
     network = space.build(architecture, InputSpec(bands), OutputSpec(2))
-    after_stem = lengths(network, bands)[0]
-    if bands >= 3 * length:
-        assert 0.7 * length <= after_stem <= 1.5 * length
-    else:
-        assert 1 <= after_stem <= max(1, bands // 2)
+    assert lengths(network, bands)[0] == length
 
 
 def test_older_inputs_have_the_length_of_newer_ones() -> None:

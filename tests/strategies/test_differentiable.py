@@ -76,7 +76,7 @@ def same_result(a: Path, b: Path) -> None:
 
 
 def test_published_defaults() -> None:
-    """SPEC 1.2."""
+    """Those of 3D-ANAS."""
     found = DifferentiableSettings()
     assert (found.epochs, found.warmup, found.pool, found.window) == (100, 20, 200, 32)
     assert (found.learning_rate, found.final_rate, found.momentum) == (0.025, 0.001, 0.9)
@@ -89,7 +89,7 @@ def test_published_defaults() -> None:
 
 
 def test_the_papers_learning_rate_falls_as_a_cosine() -> None:
-    """From 0.025 in the first epoch towards 0.001 after the last (SPEC 1.2)."""
+    """From 0.025 in the first epoch towards 0.001 after the last (3D-ANAS)."""
     paper = DifferentiableSettings()
     rates = [learning_rate(paper, epoch) for epoch in range(1, 101)]
     assert rates[0] == 0.025
@@ -102,7 +102,7 @@ def test_the_papers_learning_rate_falls_as_a_cosine() -> None:
 
 
 def test_the_authors_learning_rate_oscillates() -> None:
-    """SPEC 1.2, column "code": a cosine of T_max 10 times a polynomial decay."""
+    """The authors' code: a cosine of T_max 10 times a polynomial decay."""
     code = DifferentiableSettings(schedule="oscillating")
     for epoch in range(1, 101):
         expected = 0.001 + 0.024 * (1 + math.cos(math.pi * epoch / 10)) / 2 * (
@@ -218,11 +218,39 @@ def test_a_collapse_ends_the_search_and_is_told(
     found = run(task, tmp_path, epochs=20, warmup=2)
     assert found.collapsed
     assert found.epochs == 6
+    assert found.epoch == 3  # the only one after the warm-up that had not collapsed
     assert [x["skip_share"] == 1 for x in lines(tmp_path)] == [False] * 3 + [True] * 3
     # the same call again finds the same, without another epoch
     again = run(task, tmp_path, epochs=20, warmup=2)
     assert (again.collapsed, again.epochs, again.epoch) == (True, 6, found.epoch)
     assert again.architecture == found.architecture
+
+
+@pytest.mark.parametrize(
+    ("collapsed", "values", "best"),
+    [
+        ((4,), [(0.5, 1.0), (0.6, 1.0), (0.7, 1.0), (0.9, 0.1), (0.6, 1.0)], 3),
+        ((3,), [(0.5, 1.0), (0.6, 1.0), (0.9, 0.1), (0.7, 1.0), (0.6, 1.0)], 4),
+        ((3, 4, 5), [(0.5, 1.0), (0.6, 1.0), (0.7, 1.0), (0.9, 0.1), (0.8, 1.0)], 4),
+    ],
+    ids=["after", "before", "all"],
+)
+def test_a_collapsed_epoch_is_kept_only_where_no_other_is(
+    make_task: MakeTask,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    collapsed: tuple[int, ...],
+    values: list[tuple[float, float]],
+    best: int,
+) -> None:
+    scripted(monkeypatch, values)
+    shares = iter([0.9 if epoch in collapsed else 0.2 for epoch in range(1, 6)])
+    monkeypatch.setattr(differentiable, "skip_share", lambda architecture: next(shares))
+    found = run(make_task(), tmp_path, epochs=5, warmup=2)
+    assert found.epoch == best
+    history = lines(tmp_path)
+    assert found.architecture.as_dict() == history[best - 1]["genes"]
+    assert [x["epoch"] for x in history if x["best"]][-1] == best
 
 
 def test_skips_in_warm_up_or_when_allowed_end_nothing(
@@ -252,7 +280,8 @@ def test_a_collapse_is_said_by_the_study(
     notes = [event["text"] for event in told if event["phase"] == "note"]
     assert len(notes) == 1
     assert "ended in epoch 5" in notes[0]
-    assert "collapsing to skip connections" in notes[0]
+    assert "collapsed to skip connections" in notes[0]
+    assert "is used, the best, though all had" in notes[0]
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [entry["collapsed"] for entry in log if entry["event"] == "searched"] == [True]
     kept = json.loads((tmp_path / "best" / "architecture.json").read_text())
@@ -331,7 +360,7 @@ def test_the_seed_determines_everything(make_task: MakeTask, tmp_path: Path) -> 
 def test_the_two_lists_of_windows_are_drawn_once(
     make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SPEC 1.2: two lists of patches from the training labels, drawn once; no augmentation."""
+    """3D-ANAS: two lists of patches from the training labels, drawn once; no augmentation."""
     task = make_task(24, 24)
     drawn: dict[int, set[bytes]] = {}
     original = WindowSampler.batch

@@ -44,7 +44,7 @@ def test_shipped_recipes_are_valid(name: str) -> None:
 
 
 def test_the_paper_preset_has_the_papers_values() -> None:
-    """SPEC 1.1 to 1.4, the paper over the code."""
+    """The paper's values, also where the authors' code has others."""
     recipe = resolve(load_recipe("hsi3d-paper"))
     search, training = recipe.search, recipe.training
     assert (search.epochs, search.warmup, search.pool, search.steps) == (100, 20, 200, 200 // 5)
@@ -136,6 +136,8 @@ def test_overrides(override: str, section: str, key: str, value: object) -> None
         ({"training": 3}, "'training' cannot be 3"),
         ({"task": {"train": 0}}, r"'task\.train' cannot be 0"),
         ({"mapping": {"also": ["plain", "best"]}}, "'best'"),
+        ({"mapping": {"scales": [16, 0]}}, r"'mapping\.scales\.1' cannot be 0"),
+        ({"mapping": {"scales": []}}, r"'mapping\.scales' cannot be \[\]"),
         ({"search": {"batch": 2.5}}, r"'search\.batch' cannot be 2.5"),
         ({"search": {"width": None}}, r"'search\.width' cannot be None"),
     ],

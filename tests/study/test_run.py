@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from swath.core.errors import RunError
+from swath.data.labels import LabelMap
 from swath.data.scaling import Scaling
+from swath.data.scene import array_scene
 from swath.spaces.hsi3d import HSI3D
 from swath.study.run import Model, RunFolder
 
@@ -71,6 +73,32 @@ def test_what_a_killed_process_left_half_written_is_no_obstacle(tmp_path: Path) 
         assert mine.exists()
         assert kept.exists()
         assert folder.recipe.exists()
+
+
+def test_a_run_belongs_to_its_pixels_and_labels(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "seed: 0\n")
+    cube = np.arange(60.0).reshape(4, 5, 3)
+    labels = np.arange(20).reshape(4, 5) % 3
+    scene = array_scene(cube, labels)
+    folder.check_scene(scene.fingerprint())  # nothing to compare with yet
+    folder.keep_scene(scene.fingerprint())
+    kept = folder.scene.read_text()
+    folder.check_scene(array_scene(cube.copy(), labels.copy()).fingerprint())
+    one_pixel, one_label = cube.copy(), labels.copy()
+    one_pixel[3, 4, 2], one_label[0, 0] = -1, 2
+    named = LabelMap.from_array(labels, ["a", "b"])
+    for other, what in (
+        (array_scene(one_pixel, labels), "pixel values"),
+        (array_scene(cube, one_label), "labels"),
+        (array_scene(cube, named), "labels"),
+        (array_scene(cube), "labels"),
+        (array_scene(cube, labels, bands=(0, 1)), "rows, columns or bands"),
+        (array_scene(cube, labels, bands=(0, 2, 1)), "pixel values"),
+    ):
+        with pytest.raises(RunError, match=f"begun with other {what} than those of array"):
+            folder.check_scene(other.fingerprint())
+    folder.keep_scene(array_scene(cube).fingerprint())
+    assert folder.scene.read_text() == kept
 
 
 HOLD = """

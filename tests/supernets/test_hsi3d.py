@@ -40,7 +40,7 @@ def make(*, layers: int = 2, nodes: int = 3, seed: int = 0, **options: Any) -> H
 
 
 def widths_of(layer: int) -> list[int]:
-    """Widths of a layer, from SPEC 1.1: the first has 0 and 1, all others 0, 1 and 2."""
+    """Widths of a layer, as in 3D-ANAS: the first has 0 and 1, all others 0, 1 and 2."""
     return [0, 1] if layer == 0 else [0, 1, 2]
 
 
@@ -204,7 +204,7 @@ def test_a_sampled_pass_computes_only_what_was_drawn(layers: int) -> None:
         net.alpha.mul_(0.1)
         net.beta.clamp_(max=0.5)
     for turn in range(25):
-        net.sampling = turn % 2 == 0
+        net.trains_architecture = turn % 2 == 0
         calls.clear()
         net(torch.randn(2, BANDS, 3, 3))
         # one width a layer, one operator an edge, never `none`
@@ -219,6 +219,23 @@ def test_a_sampled_pass_computes_only_what_was_drawn(layers: int) -> None:
     assert len(paths) > 1
 
 
+@pytest.mark.parametrize("mode", ["sampled", "full"])
+def test_impossible_moves_stay_impossible_however_far_decay_pulls_them(mode: str) -> None:
+    """Adam's weight decay raises their entries of beta by the learning rate each step."""
+    net, late = make(mode=mode), make(mode=mode)
+    late.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        late.beta[late.beta < -25] = 10.0
+    x = torch.randn(2, BANDS, 4, 4)
+    for training in (True, False):
+        answers = []
+        for one in (net, late):
+            torch.manual_seed(5)
+            answers.append(one.train(training)(x))
+        torch.testing.assert_close(*answers)
+    assert late.decode() == net.decode()
+
+
 def test_a_full_pass_computes_everything() -> None:
     net = make().train()
     calls = Calls(net)
@@ -229,7 +246,7 @@ def test_a_full_pass_computes_everything() -> None:
 
 def test_architecture_steps_have_gradients_and_weight_steps_none() -> None:
     net = make(mode="sampled").train()
-    net.sampling = True
+    net.trains_architecture = True
     net(torch.randn(2, BANDS, 4, 4)).square().sum().backward()
     assert net.alpha.grad is not None
     assert net.beta.grad is not None
@@ -238,7 +255,7 @@ def test_architecture_steps_have_gradients_and_weight_steps_none() -> None:
     assert not net.alpha.grad[..., -1].any()
     assert net.beta.grad.abs().sum() > 0
     net.zero_grad()
-    net.sampling = False
+    net.trains_architecture = False
     net(torch.randn(2, BANDS, 4, 4)).square().sum().backward()
     assert net.alpha.grad is None
     assert net.beta.grad is None
@@ -250,7 +267,7 @@ def test_sampled_weights_are_one_so_that_paths_keep_their_scale() -> None:
     x = torch.randn(2, BANDS, 4, 4)
     answers = []
     for sampling in (True, False):
-        net.sampling = sampling
+        net.trains_architecture = sampling
         torch.manual_seed(11)
         answers.append(net(x).detach())
     assert torch.equal(*answers)
@@ -334,7 +351,7 @@ def test_decoded_architectures_are_valid() -> None:
 
 
 def test_the_first_decoding_takes_the_lower_of_equals() -> None:
-    """At the start alpha and beta are equal everywhere (SPEC 1.2, "Decoding")."""
+    """At the start alpha and beta are equal everywhere (3D-ANAS)."""
     net = HSI3DMixture(HSI3D(**SMALL), InputSpec(9), OutputSpec(2), width=2)
     values = net.decode().as_dict()
     assert {v for n, v in values.items() if n.endswith("inputs")} == {"0,1"}

@@ -48,7 +48,7 @@ def check(split: Split, labels: LabelMap) -> None:
     used = split.train.astype(int) + split.validation + split.test
     assert used.max() <= 1
     assert not (used.astype(bool) & (labels.values < 0)).any()
-    assert split.describe().startswith(split.protocol.capitalize())
+    assert split.description.startswith(split.protocol.capitalize())
 
 
 def same(a: Split, b: Split) -> bool:
@@ -90,7 +90,7 @@ def test_random(
             assert counts[c, :2].tolist() == [train, validation]
         assert counts[c, 2] >= 1
     assert split.visible is None
-    assert "leak" in split.describe()
+    assert "leak" in split.description
     assert same(split, random_split(labels, train, validation, seed, small_classes=rule))
 
 

@@ -91,7 +91,7 @@ def validation(oa: float, loss: float) -> Validation:
 
 
 def test_the_rule_of_the_better() -> None:
-    """SPEC 1.2: keep if accuracy is higher, or equal at a lower loss."""
+    """3D-ANAS: keep if accuracy is higher, or equal at a lower loss."""
     base = validation(0.8, 1.0)
     assert base.better_than(None)
     assert validation(0.81, 5.0).better_than(base)

@@ -202,7 +202,7 @@ def test_patience_waits_for_accuracy_and_loss(
 def test_the_learning_rate_follows_the_schedule_for_each_group(
     make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SPEC 1.3: 0.1 (1 - it / max)^0.9 each iteration, biases twice that."""
+    """3D-ANAS: 0.1 (1 - it / max)^0.9 each iteration, biases twice that."""
     rates: list[list[float]] = []
     original = torch.optim.SGD.step
 

@@ -33,7 +33,7 @@ def settings_by_name(network: nn.Module, made: torch.optim.Optimizer) -> dict[st
 
 
 def test_published_groups() -> None:
-    """SPEC 1.3: every parameter named bias, also of normalisation, twice the rate and no decay."""
+    """3D-ANAS: every parameter named bias, also of normalisation, twice the rate and no decay."""
     network = Net()
     made = optimiser(network, "sgd", learning_rate=0.1, weight_decay=4e-5, bias_rate=2.0)
     assert isinstance(made, torch.optim.SGD)
@@ -62,7 +62,7 @@ def test_adamw_does_not_decay_normalisation() -> None:
 
 
 def test_poly_is_the_published_one() -> None:
-    """SPEC 1.3: 0.1 (1 - it / 600000)^0.9."""
+    """3D-ANAS: 0.1 (1 - it / 600000)^0.9."""
     rate = schedule("poly", 0.1)
     for iteration in (0, 1, 60_000, 300_000, 599_999, 600_000):
         assert rate(iteration / 600_000) == pytest.approx(0.1 * (1 - iteration / 600_000) ** 0.9)

@@ -104,7 +104,7 @@ Scaling = Annotated[
     typer.Option(
         help="How band values are scaled.",
         rich_help_panel=_SCENE,
-        **one_of("standard", "minmax", "max", "none"),
+        **one_of("whitened", "standard", "minmax", "max", "none"),
     ),
 ]
 SplitName = Annotated[

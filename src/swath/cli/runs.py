@@ -198,7 +198,7 @@ def map_scene(
             raise DataError(f"{path} is the scene itself; choose another file for the map")
         check_writable(path)
     opened = api.open_run(run)
-    with _logged(opened), shown() as progress, _nothing_kept():
+    with opened.folder.failures(), shown() as progress, _nothing_kept():
         result = api.map_scene(
             opened,
             scene,
@@ -259,12 +259,6 @@ def carry_out(context: typer.Context, **given: Any) -> Run:
 def _given(arguments: dict[str, Any]) -> dict[str, Any]:
     """Leave out options that were not given (an empty list counts as that)."""
     return {name: value for name, value in arguments.items() if value not in (None, [], ())}
-
-
-@contextlib.contextmanager
-def _logged(run: Run) -> Iterator[None]:
-    with run.folder.failures():
-        yield
 
 
 @contextlib.contextmanager

@@ -27,6 +27,11 @@ def pick(name: str = "auto") -> torch.device:
         raise RecipeError(f"there is no device '{name}'; use auto, cpu or cuda") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RecipeError(f"device '{name}' asked for, but this machine has no usable CUDA GPU")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise RecipeError(
+            f"there is no device '{name}'; the CUDA GPUs here are cuda:0 to cuda:{last}"
+        )
     return device
 
 

@@ -49,7 +49,7 @@ class Registry(Generic[T]):
         return sorted(fnmatch.filter({*self._factories, *self._lazy}, pattern))
 
     def get(self, name: str) -> Callable[..., T]:
-        """Return the factory of ``name``; raise :class:`UnknownName` with the nearest known name."""
+        """Return the factory of ``name``; raise :class:`UnknownName` with the nearest one."""
         if name not in self._factories and name in self._lazy:
             importlib.import_module(self._lazy[name])
         if name not in self._factories:

@@ -7,14 +7,10 @@ order of work gives the same draws.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["derive", "numpy_generator", "torch_generator"]
+__all__ = ["derive", "numpy_generator"]
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -30,10 +26,3 @@ def derive(seed: int, *names: str | int) -> int:
 def numpy_generator(seed: int, *names: str | int) -> np.random.Generator:
     """Return NumPy's generator of a named stream."""
     return np.random.default_rng(derive(seed, *names))
-
-
-def torch_generator(seed: int, *names: str | int) -> torch.Generator:
-    """Return torch's CPU generator of a named stream."""
-    import torch
-
-    return torch.Generator().manual_seed(derive(seed, *names))

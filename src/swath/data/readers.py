@@ -10,7 +10,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,6 @@ from swath.data.scene import Scene
 
 __all__ = ["majority_labels", "open_labels", "open_scene", "parse_bands", "variables"]
 
-T = TypeVar("T")
 PathLike = str | os.PathLike[str]
 Names = Sequence[str] | Mapping[int, str]
 Bands = str | int | Sequence[int]
@@ -109,10 +108,10 @@ def open_scene(
             )
         scene = dataclasses.replace(scene, labels=label_map, notes=(*scene.notes, *notes))
     if bands is not None:
-        scene = _with_bands(scene, parse_bands(bands, scene.source.shape[2], str(file)))
+        scene = scene.with_bands(parse_bands(bands, scene.source.shape[2], str(file)))
     if check:
         kept, notes = usable_bands(scene)
-        scene = _with_bands(scene, kept)
+        scene = scene.with_bands(kept)
         scene = dataclasses.replace(scene, notes=(*scene.notes, *notes))
     return scene
 
@@ -254,17 +253,3 @@ def _fitted(
     if lost:
         notes.append(f"label values lost in reducing the labels: {ranges(lost)}")
     return reduced, tuple(notes)
-
-
-def _with_bands(scene: Scene, positions: Sequence[int]) -> Scene:
-    """Keep some of the scene's used bands, with their names and wavelengths."""
-
-    def pick(values: tuple[T, ...] | None) -> tuple[T, ...] | None:
-        return None if values is None else tuple(values[position] for position in positions)
-
-    return dataclasses.replace(
-        scene,
-        bands=tuple(scene.bands[position] for position in positions),
-        band_names=pick(scene.band_names),
-        wavelengths=pick(scene.wavelengths),
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,7 @@ from swath.data.labels import LabelMap
 
 __all__ = ["ArraySource", "CubeSource", "Scene", "array_scene"]
 
+T = TypeVar("T")
 Transform = tuple[float, float, float, float, float, float]
 ALL = slice(None)
 
@@ -160,6 +163,45 @@ class Scene:
     def with_labels(self, labels: LabelMap | None) -> Scene:
         """Return the same scene with other labels."""
         return dataclasses.replace(self, labels=labels)
+
+    def with_bands(self, positions: Sequence[int]) -> Scene:
+        """Return the scene with some of its used bands, by their positions in :attr:`bands`."""
+
+        def pick(values: tuple[T, ...] | None) -> tuple[T, ...] | None:
+            return None if values is None else tuple(values[position] for position in positions)
+
+        return dataclasses.replace(
+            self,
+            bands=tuple(self.bands[position] for position in positions),
+            band_names=pick(self.band_names),
+            wavelengths=pick(self.wavelengths),
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells the scene and its labels from others, JSON-ready.
+
+        Reads the whole scene once, in windows.
+
+        Returns
+        -------
+        ``name``; ``shape`` (rows, columns, used bands); ``pixels`` and ``labels``, each the first
+        16 hexadecimal digits of a SHA-256: of the used bands as :meth:`read` gives them, and of
+        the label map with its label values and names (None without labels).
+        """
+        pixels = hashlib.sha256()
+        for rows, columns in self.windows():
+            pixels.update(self.read(rows, columns).tobytes())
+        labels = None
+        if self.labels is not None:
+            classes = json.dumps([[int(v) for v in self.labels.original], self.labels.names])
+            values = np.ascontiguousarray(self.labels.values)
+            labels = hashlib.sha256(classes.encode() + values.tobytes()).hexdigest()[:16]
+        return {
+            "name": self.name,
+            "shape": list(self.shape),
+            "pixels": pixels.hexdigest()[:16],
+            "labels": labels,
+        }
 
 
 def array_scene(

@@ -140,7 +140,8 @@ def predict(
     RecipeError : unknown mode, or sizes below one.
     MismatchError : the network does not answer each pixel with ``classes`` logits.
 
-    Source: SPEC 1.4 (3D-ANAS, section on multi-scale and overlap inference).
+    Source: 3D-ANAS, multi-scale and overlap inference; the authors' code averages probabilities,
+    not logits.
     """
     if mode not in get_args(MapMode):
         known = ", ".join(get_args(MapMode))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from swath.networks.operators3d import SLOPE
 
-__all__ = ["AtrousPyramid", "SpectralReduction", "pointwise"]
+__all__ = ["AtrousPyramid", "SpectralProjection", "SpectralReduction", "pointwise"]
 
 
 class SpectralReduction(nn.Sequential):
@@ -55,6 +55,37 @@ class SpectralReduction(nn.Sequential):
             layers.append(nn.LeakyReLU(SLOPE))
         super().__init__(*layers)
         self.length = (length + 2 * padding - kernel) // stride + 1
+
+
+class SpectralProjection(nn.Module):
+    """A learned linear map from all bands to a short spectral axis, then a look at neighbours.
+
+    Every output position has its own weights on every band, so any number of bands costs about the
+    same afterwards, and directions that tell materials apart need not be local in the spectrum.
+
+    Parameters
+    ----------
+    length : spectral positions that go out.
+    """
+
+    def __init__(self, bands: int, outputs: int, length: int, *, affine: bool = True) -> None:
+        super().__init__()
+        self.length = length
+        self.project = nn.Sequential(
+            nn.Conv2d(bands, outputs * length, 1, bias=False),
+            nn.BatchNorm2d(outputs * length, affine=affine),
+            nn.LeakyReLU(SLOPE),
+        )
+        self.look = nn.Sequential(
+            nn.Conv3d(outputs, outputs, (1, 3, 3), padding=(0, 1, 1), bias=False),
+            nn.BatchNorm3d(outputs, affine=affine),
+            nn.LeakyReLU(SLOPE),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, 1, bands, rows, columns) to (batch, outputs, length, rows, columns)."""
+        projected = self.project(x.squeeze(1))
+        return self.look(projected.unflatten(1, (-1, self.length)))
 
 
 def pointwise(

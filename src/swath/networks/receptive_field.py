@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass
 
 import torch
@@ -83,9 +84,7 @@ def receptive_field(network: nn.Module, bands: int, limit: int = 128) -> Halo | 
     columns = _measure(probe, limit, vertical=False)
     if columns is None:
         return None
-    stride = max(rows.stride, columns.stride)
-    if stride % min(rows.stride, columns.stride):
-        stride = rows.stride * columns.stride
+    stride = math.lcm(rows.stride, columns.stride)
     return Halo(rows.before, rows.after, columns.before, columns.after, stride)
 
 

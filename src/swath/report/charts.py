@@ -20,7 +20,6 @@ __all__ = [
     "heat_panels",
     "legend_scale",
     "line_chart",
-    "shares",
     "ticks",
 ]
 
@@ -300,16 +299,6 @@ def _svg(size: tuple[float, float], kind: str, title: str, parts: Sequence[str])
         + "".join(parts)
         + "</svg>"
     )
-
-
-def shares(rows: Sequence[Sequence[float]] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return softmax over the last axis, unless the rows are probabilities already."""
-    values = np.asarray(rows, np.float64)
-    if (values >= 0).all() and np.allclose(values.sum(axis=-1), 1.0, atol=1e-3):
-        return values
-    raised = np.exp(values - values.max(axis=-1, keepdims=True))
-    result: NDArray[np.float64] = raised / raised.sum(axis=-1, keepdims=True)
-    return result
 
 
 def legend_scale(reach: float, middle: float, words: str) -> Html:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swath.core.errors import SwathError
-from swath.report.charts import Mark, Panel, Series, heat_panels, legend_scale, line_chart, shares
+from swath.report.charts import Mark, Panel, Series, heat_panels, legend_scale, line_chart
 from swath.report.drawing import draw_graph, draw_widths, hsi3d_cell, hsi3d_widths
 from swath.report.html import (
     Column,
@@ -83,7 +82,7 @@ def _hsi3d(run: RunRecord, genes: Record) -> Html:
     )
     if channels:
         names = [f"{name}, {many} ch." for name, many in zip(names, channels, strict=True)]
-    chosen = _chosen(run, genes)
+    chosen = _best(run.search)
     moves = _moves(chosen, len(path), len(names)) if chosen else None
     caption = "The layers’ widths: a layer is at most one step narrower or wider than the last."
     if moves and chosen:
@@ -92,25 +91,10 @@ def _hsi3d(run: RunRecord, genes: Record) -> Html:
     return join(*parts)
 
 
-def _chosen(run: RunRecord, genes: Record) -> Record | None:
-    """Return the search record the architecture comes from: the best epoch with its genes."""
-    same = [r for r in run.search if r.get("genes") == dict(genes)]
-    return _best(same) or (_best(run.search) if run.search else None)
-
-
 def _best(records: Sequence[Record]) -> Record | None:
-    """Return the record of highest validation accuracy, then lowest loss, then earliest.
-
-    Only epochs that trained the architecture count, as long as there is one.
-    """
-    trained = [r for r in records if r.get("arch_trained")] or records
-    known = [r for r in trained if is_number(r.get("validation_accuracy"))]
-
-    def merit(record: Record) -> tuple[float, float]:
-        loss: Any = record.get("validation_loss")
-        return record["validation_accuracy"], -float(loss) if is_number(loss) else -math.inf
-
-    return max(known, key=merit, default=None)
+    """Return the step that was kept: the last that was the best so far."""
+    marked = [r for r in records if r.get("best") and is_number(r.get("validation_accuracy"))]
+    return marked[-1] if marked else None
 
 
 def _beta_rows(layers: int, widths: int) -> list[tuple[int, int]]:
@@ -123,9 +107,8 @@ def _moves(record: Record, layers: int, widths: int) -> dict[tuple[int, int, int
     beta = _array(record.get("beta"))
     if beta is None or beta.shape != (len(rows), 3):
         return None
-    probability = shares(beta)
     return {
-        (layer, source, source + move - 1): float(probability[row, move])
+        (layer, source, source + move - 1): float(beta[row, move])
         for row, (layer, source) in enumerate(rows)
         for move in range(3)
     }
@@ -151,21 +134,21 @@ def search(run: RunRecord) -> Html:
     genes = genes if isinstance(genes, Mapping) else {}
     return section(
         "Search",
-        paragraph(_search_words(records, genes)),
+        paragraph(_search_words(records)),
         _search_curves(records),
         _alpha(run, genes),
         _beta(run),
     )
 
 
-def _search_words(records: Sequence[Record], genes: Record) -> str:
+def _search_words(records: Sequence[Record]) -> str:
     warm = sum(not r.get("arch_trained", True) for r in records)
     words = f"The search took {counted(len(records), 'epoch')}"
     words += f", of which {warm} trained only the weights. " if warm else ". "
     best = _best(records)
     if best:
         words += (
-            f"The best epoch that counts is {best['epoch']}, with a validation accuracy of "
+            f"The architecture is that of epoch {best['epoch']}, with a validation accuracy of "
             f"{percent(best['validation_accuracy'])}. "
         )
     decoded = [(r["epoch"], r["genes"]) for r in records if r.get("genes")]
@@ -306,7 +289,7 @@ def _stacked(records: Sequence[Record], name: str) -> tuple[list[int], list[NDAr
             continue
         layers = layers or [[] for _ in known]
         for layer, array in zip(layers, known, strict=True):
-            layer.append(shares(array))
+            layer.append(array)
         epochs.append(record["epoch"])
     if len({layer[0].shape[1] for layer in layers}) > 1:
         return [], []
@@ -319,7 +302,7 @@ def _beta(run: RunRecord) -> Html:
     for record in run.search:
         beta = _array(record.get("beta"))
         if beta is not None and beta.ndim == 2 and (not rows or beta.shape == rows[0][1].shape):
-            rows.append((record["epoch"], shares(beta)))
+            rows.append((record["epoch"], beta))
     if not rows:
         return join(heading, sentence("The weights of the moves (beta) were not recorded."))
     factors = run.options.get("width_factors")

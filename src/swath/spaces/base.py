@@ -26,10 +26,9 @@ class InputSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """What a network answers: logits (batch, classes, rows, columns) where ``dense``."""
+    """What a network answers: logits (batch, classes, rows, columns)."""
 
     classes: int
-    dense: bool = True
 
 
 @dataclass(frozen=True)

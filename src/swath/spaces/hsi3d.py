@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from swath.core.architecture import Architecture, Gene, Value
 from swath.core.errors import RecipeError, nearest
-from swath.networks.layers3d import AtrousPyramid, SpectralReduction, pointwise
+from swath.networks.layers3d import AtrousPyramid, SpectralProjection, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
 from swath.networks.operators3d import SLOPE, VARIANTS, operator_factories
 from swath.spaces import registry
@@ -44,9 +44,9 @@ class HSI3DOptions:
     width_factors : channels of a cell are ``base_width`` times the factor of its layer's width.
     base_width : W of the final network (16 published; 8 in the supernet).
     stem_width : channels of the two stem convolutions of the final network.
-    stem_length : None for the published stem (kernel 5, stride 2 along the bands); a number makes
-        the first convolution's stride and kernel grow with the bands so that about this many
-        spectral positions remain after it, which makes 200 bands as cheap as 48.
+    stem_length : None for the published stem (kernel 5, stride 2 along the bands); with a number
+        the first convolution is a learned projection of all bands to that many spectral
+        positions, after which 200 bands cost as much as 48.
     head_width : channels of the decoder.
     """
 
@@ -110,20 +110,23 @@ class Stem(nn.Module):
 
     Parameters
     ----------
-    first, second : channels of the two convolutions.
+    first, second : channels of the two reductions.
+    length : None for the published stem; else the first is a projection to so many positions.
     """
 
     def __init__(
         self, bands: int, first: int, second: int, length: int | None, *, affine: bool
     ) -> None:
         super().__init__()
-        stride = 2 if length is None else max(2, bands // length)
-        kernel = 5 if stride == 2 else 2 * stride + 1
-        self.first = SpectralReduction(
-            1, first, bands, kernel=kernel, stride=stride, spatial=3, affine=affine
-        )
-        # The authors apply the activation twice between the convolutions (slope 0.04 in effect).
-        self.activation = nn.LeakyReLU(SLOPE)
+        self.first: SpectralReduction | SpectralProjection
+        self.activation: nn.Module
+        if length is None:
+            self.first = SpectralReduction(1, first, bands, kernel=5, spatial=3, affine=affine)
+            # The authors apply the activation twice between the convolutions (slope 0.04 in all).
+            self.activation = nn.LeakyReLU(SLOPE)
+        else:
+            self.first = SpectralProjection(bands, first, length, affine=affine)
+            self.activation = nn.Identity()
         self.second = SpectralReduction(
             first, second, self.first.length, kernel=5, spatial=3, affine=affine
         )

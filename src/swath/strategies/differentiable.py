@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from swath.core.architecture import Architecture
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
-from swath.core.files import append_json_line, read_json_lines, write_text
+from swath.core.files import append_json_line
 from swath.core.seeds import derive
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.supernets import create_mixture
@@ -28,7 +28,7 @@ from swath.supernets.hsi3d import HSI3DMixture, Mode
 from swath.tasks.metrics import Scores
 from swath.tasks.scene import SceneTask
 from swath.tasks.windows import Sampling, WindowSampler
-from swath.training.checkpoints import load_state, save_state
+from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 
 __all__ = [
@@ -39,7 +39,9 @@ __all__ = [
     "skip_share",
 ]
 
-Report = Callable[[dict[str, Any]], None]
+Progress = Callable[[dict[str, Any]], None]
+
+_PATIENCE = 3  # collapsed epochs in a row that end the search
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class DifferentiableSettings:
     schedule : "cosine" falls once (the paper); "oscillating" has a period of 20 epochs times a
         polynomial decay (the authors' code).
     architecture_rate, architecture_decay : Adam of alpha and beta.
-    collapse : stop when more than this share of a cell's operators has been skip connections for
-        three epochs; 1 never stops.
+    collapse : an epoch has collapsed when more than this share of a cell's operators are skip
+        connections.  It is kept as the best only where no other is, and three in a row end the
+        search.  1: none has.
     precision : float32 or bfloat16.
     """
 
@@ -149,14 +152,16 @@ def differentiable_search(
     *,
     seed: int,
     folder: Path,
-    report: Report | None = None,
+    report: Progress | None = None,
     device: torch.device | None = None,
 ) -> Found:
     """Search ``space`` for the task and return the architecture of the best epoch.
 
     The best epoch has the highest validation accuracy, then the lowest validation loss, among
-    those in which alpha and beta were trained.  State is written to ``folder`` at each epoch;
-    called again after an interruption, the search goes on from there, on a CPU to the same result.
+    those in which alpha and beta were trained and the decoded cells had not collapsed to skip
+    connections; where all of those had, it is the best of them.  State is written to ``folder`` at
+    each epoch; called again after an interruption, the search goes on from there, on a CPU to the
+    same result.
 
     Raises
     ------
@@ -188,18 +193,18 @@ class _Search:
             mode=settings.mode,
             cell_sharing=settings.cell_sharing,
         ).to(device)
-        self.weights = torch.optim.SGD(
+        self.weight_optimiser = torch.optim.SGD(
             self.supernet.weight_parameters(),
             lr=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
         )
-        self.choices = torch.optim.Adam(
+        self.architecture_optimiser = torch.optim.Adam(
             self.supernet.architecture_parameters(),
             lr=settings.architecture_rate,
             weight_decay=settings.architecture_decay,
         )
-        self.for_weights, self.for_choices = (
+        self.weight_windows, self.architecture_windows = (
             WindowSampler(
                 task.image,
                 task.targets("train"),
@@ -216,15 +221,13 @@ class _Search:
         self.collapsing = 0
         self.best: dict[str, Any] | None = None
 
-    def run(self, report: Report) -> Found:
-        collapsed = self.collapsing >= 3
+    def run(self, report: Progress) -> Found:
         begun = time.perf_counter() - self.seconds
-        while self.epoch < self.settings.epochs and not collapsed:
+        while self.epoch < self.settings.epochs and self.collapsing < _PATIENCE:
             loss = self.train_epoch()
             self.epoch += 1
             self.seconds = time.perf_counter() - begun
             line = self.validate(loss)
-            collapsed = self.collapsing >= 3
             self.save(line)
             report(line)
         assert self.best is not None
@@ -234,19 +237,21 @@ class _Search:
             self.best["epoch"],
             self.epoch,
             self.seconds,
-            collapsed,
+            self.collapsing >= _PATIENCE,
         )
 
     def train_epoch(self) -> float:
         """One epoch of alternating steps; return the mean loss of the weight steps."""
         settings, total = self.settings, 0.0
         self.supernet.train()
-        for group in self.weights.param_groups:
+        for group in self.weight_optimiser.param_groups:
             group["lr"] = learning_rate(settings, self.epoch + 1)
         for step in range(self.epoch * settings.steps, (self.epoch + 1) * settings.steps):
             if self.epoch >= settings.warmup:
-                self.step(self.choices, self.for_choices, "architecture", step)
-            total += self.step(self.weights, self.for_weights, "weights", step)
+                self.step(
+                    self.architecture_optimiser, self.architecture_windows, "architecture", step
+                )
+            total += self.step(self.weight_optimiser, self.weight_windows, "weights", step)
         return total / settings.steps
 
     def step(
@@ -257,7 +262,7 @@ class _Search:
         torch.manual_seed(derive(self.seed, "search", name, step))
         x, y = sampler.batch(self.settings.batch, step, augmented=self.settings.pool is None)
         x, y = x.to(self.device), y.to(self.device)
-        self.supernet.sampling = name == "architecture"
+        self.supernet.trains_architecture = name == "architecture"
         trained = (
             self.supernet.architecture_parameters()
             if name == "architecture"
@@ -291,10 +296,12 @@ class _Search:
         architecture = self.supernet.decode()
         trained = self.epoch > self.settings.warmup
         share = skip_share(architecture)
-        self.collapsing = self.collapsing + 1 if trained and share > self.settings.collapse else 0
-        if trained and validation.better_than(self._best_validation()):
+        collapsed = share > self.settings.collapse
+        self.collapsing = self.collapsing + 1 if trained and collapsed else 0
+        if trained and self._is_best(validation, collapsed):
             self.best = {
                 "epoch": self.epoch,
+                "collapsed": collapsed,
                 "architecture": json.loads(architecture.to_json()),
                 "scores": validation.scores.to_dict(),
                 "loss": validation.loss,
@@ -311,14 +318,18 @@ class _Search:
             "skip_share": share,
             "seconds": self.seconds,
             "alpha": _rounded(self.supernet.alpha.detach().softmax(-1)),
-            "beta": _rounded(self.supernet.beta.detach().softmax(-1)),
+            "beta": _rounded(self.supernet.move_logits().detach().softmax(-1)),
             "genes": architecture.as_dict(),
         }
 
-    def _best_validation(self) -> Validation | None:
+    def _is_best(self, validation: Validation, collapsed: bool) -> bool:
+        """Whether an epoch beats the best so far; a collapsed one never beats another."""
         if self.best is None:
-            return None
-        return Validation(Scores.from_dict(self.best["scores"]), self.best["loss"])
+            return True
+        if collapsed != self.best["collapsed"]:
+            return not collapsed
+        before = Validation(Scores.from_dict(self.best["scores"]), self.best["loss"])
+        return validation.better_than(before)
 
     def save(self, line: dict[str, Any]) -> None:
         """Write the history line, then the checkpoint; lines beyond it are cut off on resume."""
@@ -331,8 +342,8 @@ class _Search:
                 "collapsing": self.collapsing,
                 "best": self.best,
                 "supernet": self.supernet.state_dict(),
-                "weights": self.weights.state_dict(),
-                "choices": self.choices.state_dict(),
+                "weights": self.weight_optimiser.state_dict(),
+                "architecture": self.architecture_optimiser.state_dict(),
             },
         )
 
@@ -346,10 +357,9 @@ class _Search:
         for name in ("epoch", "seconds", "collapsing", "best"):
             setattr(self, name, state[name])
         self.supernet.load_state_dict(state["supernet"])
-        self.weights.load_state_dict(state["weights"])
-        self.choices.load_state_dict(state["choices"])
-        kept = [line for line in read_json_lines(history) if line["epoch"] <= self.epoch]
-        write_text(history, "".join(json.dumps(line) + "\n" for line in kept))
+        self.weight_optimiser.load_state_dict(state["weights"])
+        self.architecture_optimiser.load_state_dict(state["architecture"])
+        cut_history(history, "epoch", self.epoch)
 
 
 def _rounded(values: Tensor) -> Any:

@@ -15,7 +15,7 @@ from swath.core.files import write_json
 from swath.core.seeds import derive
 from swath.data.scene import Scene
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
-from swath.strategies.differentiable import differentiable_search
+from swath.strategies.differentiable import differentiable_search, skip_share
 from swath.study.recipes import Recipe
 from swath.study.run import Model, RunFolder
 from swath.tasks.scene import SceneTask
@@ -63,11 +63,13 @@ def find_architecture(
             seconds=seconds,
         )
         if found.collapsed:
+            all_had = skip_share(architecture) > recipe.search.collapse
+            which = "the best, though all had" if all_had else "the best that had not"
             progress(
                 {
                     "phase": "note",
-                    "text": f"the search was ended in epoch {found.epochs}: its cells were "
-                    "collapsing to skip connections; the best epoch before that is used",
+                    "text": f"the search was ended in epoch {found.epochs}: its cells had "
+                    f"collapsed to skip connections; epoch {found.epoch} is used, {which}",
                 }
             )
     write_json(

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from swath.core.errors import DataError, SplitError
+from swath.core.errors import DataError, SplitError, nearest
+from swath.data.catalogue import CATALOGUE, open_catalogue_scene
 from swath.data.labels import LabelMap
+from swath.data.readers import open_labels, open_scene, parse_bands
 from swath.data.scaling import fit_scaling
 from swath.data.scene import Scene
+from swath.data.simulate import SIMULATED, simulate
 from swath.study.recipes import TaskSettings
 from swath.tasks.scene import SceneTask
 from swath.tasks.splits import (
@@ -21,7 +24,7 @@ from swath.tasks.splits import (
     without_small_classes,
 )
 
-__all__ = ["open_task_scene", "prepare_task"]
+__all__ = ["open_task_scene", "prepare_task", "with_chosen_bands"]
 
 
 def open_task_scene(settings: TaskSettings) -> Scene:
@@ -31,11 +34,6 @@ def open_task_scene(settings: TaskSettings) -> Scene:
     ------
     DataError : there is no such file or scene, or it cannot be used.
     """
-    from swath.core.errors import nearest
-    from swath.data.catalogue import CATALOGUE, open_catalogue_scene
-    from swath.data.readers import open_scene
-    from swath.data.simulate import SIMULATED, simulate
-
     name = settings.scene
     if not name:
         raise DataError("no scene was given; name a file or a scene of 'swath data list'")
@@ -64,8 +62,6 @@ def open_task_scene(settings: TaskSettings) -> Scene:
 
 def _adapted(scene: Scene, settings: TaskSettings) -> Scene:
     """Apply labels and bands of the settings to a scene known by name."""
-    from swath.data.readers import open_labels, parse_bands
-
     for option in ("variable", "axes", "nodata", "resample_labels"):
         if getattr(settings, option) is not None:
             raise DataError(
@@ -77,19 +73,23 @@ def _adapted(scene: Scene, settings: TaskSettings) -> Scene:
             settings.labels, variable=settings.label_variable, unlabelled=settings.unlabelled
         )
         scene = scene.with_labels(labels)
-    if settings.bands is not None:
-        chosen = set(parse_bands(settings.bands, scene.source.shape[2], scene.name))
-        kept = [place for place, band in enumerate(scene.bands) if band in chosen]
-        if not kept:
-            raise DataError(f"no usable band of {scene.name} is among '{settings.bands}'")
-        waves, names = scene.wavelengths, scene.band_names
-        scene = dataclasses.replace(
-            scene,
-            bands=tuple(scene.bands[place] for place in kept),
-            wavelengths=None if waves is None else tuple(waves[place] for place in kept),
-            band_names=None if names is None else tuple(names[place] for place in kept),
-        )
-    return scene
+    return with_chosen_bands(scene, settings.bands)
+
+
+def with_chosen_bands(scene: Scene, bands: str | None) -> Scene:
+    """Return an open scene with those of its used bands that a recipe names (None: all).
+
+    Raises
+    ------
+    DataError : none of them is left, or the choice cannot be read.
+    """
+    if bands is None:
+        return scene
+    chosen = set(parse_bands(bands, scene.source.shape[2], scene.name))
+    kept = [place for place, band in enumerate(scene.bands) if band in chosen]
+    if not kept:
+        raise DataError(f"no usable band of {scene.name} is among '{bands}'")
+    return scene.with_bands(kept)
 
 
 def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
@@ -125,6 +125,12 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
         raise SplitError(f"{scene.name} has one class to learn; at least two are needed")
     scene = scene.with_labels(labels)
     split = _split(labels, settings, seed)
+    for part in ("train", "validation", "test"):
+        if not getattr(split, part).any():
+            raise SplitError(
+                f"the {split.protocol} split leaves no {part} label; ask for other numbers of "
+                "labels, or give other maps"
+            )
     split = dataclasses.replace(split, notes=(*scene.notes, *notes, *split.notes))
     return SceneTask(scene, split, fit_scaling(scene, settings.scaling))
 
@@ -158,8 +164,6 @@ def _split(labels: LabelMap, settings: TaskSettings, seed: int) -> Split:
         )
     if settings.train_map is None or settings.test_map is None:
         raise SplitError("a fixed split needs both task.train_map and task.test_map")
-    from swath.data.readers import open_labels
-
     maps = [open_labels(path) for path in (settings.train_map, settings.test_map)]
     return fixed_split(
         labels, maps[0].values >= 0, maps[1].values >= 0, validation, seed, small_classes=small

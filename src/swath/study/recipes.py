@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swath.core.devices import Precision
 from swath.core.errors import RecipeError, nearest
+from swath.data.scaling import ScalingKind
 from swath.strategies.differentiable import DifferentiableSettings
 from swath.training.loop import TrainingSettings
 
@@ -51,7 +52,8 @@ class TaskSettings(_Strict):
     train, validation : labels per class.
     block, guard : pixels, of the spatial split; block None: chosen from the scene.
     small_classes : "raise", "halve" or "drop" classes of fewer than ``minimum`` labels.
-    scaling : "standard" or "minmax" per band, "max" of the whole cube (3D-ANAS), "none".
+    scaling : "whitened", "standard" or "minmax", "max" of the whole cube (3D-ANAS), "none"; see
+        :class:`swath.data.scaling.Scaling`.
     """
 
     scene: str = ""
@@ -72,7 +74,7 @@ class TaskSettings(_Strict):
     test_map: str | None = None
     small_classes: Literal["raise", "halve", "drop"] = "raise"
     minimum: int | None = Field(default=None, ge=1)
-    scaling: Literal["standard", "minmax", "max", "none"] = "max"
+    scaling: ScalingKind = "max"
 
 
 class SpaceSettings(_Strict):
@@ -95,7 +97,7 @@ class MappingSettings(_Strict):
     mode: MapModeName = "plain"
     also: tuple[MapModeName, ...] = ()
     crop: int = Field(default=32, ge=1)
-    scales: tuple[int, ...] = (16, 32, 48)
+    scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 48), min_length=1)
     precision: Precision = "float32"
 
 

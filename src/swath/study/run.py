@@ -144,10 +144,46 @@ class RunFolder:
             write_text(folder.recipe, recipe)
         return folder
 
+    def check_scene(self, fingerprint: Mapping[str, Any]) -> None:
+        """Compare a scene with the one the run was begun with, if it was begun.
+
+        Parameters
+        ----------
+        fingerprint : of :meth:`swath.data.Scene.fingerprint`.
+
+        Raises
+        ------
+        RunError : they differ in size, pixels or labels; the message says in which.
+        """
+        if not self.scene.is_file():
+            return
+        before = read_json(self.scene)
+        for key, what in (
+            ("shape", "rows, columns or bands"),
+            ("pixels", "pixel values"),
+            ("labels", "labels"),
+        ):
+            if not isinstance(before, dict) or before.get(key) != fingerprint[key]:
+                raise RunError(
+                    f"{self.path} holds a run that was begun with other {what} than those of "
+                    f"{fingerprint['name']} now; choose another --out, or give the same scene and "
+                    "labels to continue it"
+                )
+
+    def keep_scene(self, fingerprint: Mapping[str, Any]) -> None:
+        """Write what :meth:`check_scene` compares with, unless it is there."""
+        if not self.scene.is_file():
+            write_json(self.scene, fingerprint)
+
     @property
     def recipe(self) -> Path:
         """The resolved recipe."""
         return self.path / "recipe.yaml"
+
+    @property
+    def scene(self) -> Path:
+        """The fingerprint of the scene and its labels."""
+        return self.path / "scene.json"
 
     @property
     def search(self) -> Path:
@@ -260,7 +296,8 @@ class RunFolder:
 def _unfinished(file: Path) -> bool:
     """Whether a file is one of a run's that was being written beside its place."""
     names = (
-        "architecture|checkpoint|history|map|map_index|metrics|model|operators|recipe|report|split"
+        "architecture|checkpoint|history|map|map_index|metrics|model|operators|recipe|report|scene"
+        "|split"
     )
     return re.fullmatch(rf"\.({names})-[a-z0-9_]{{8}}\.\w+", file.name) is not None
 

@@ -64,11 +64,14 @@ class HSI3DMixture(nn.Module):
         self.space, self.mode, self.cell_sharing = space, mode, cell_sharing
         edges = sum(2 + node for node in range(options.nodes))
         self.alpha = nn.Parameter(torch.ones(options.layers, edges, len(options.operators)))
-        self.beta = nn.Parameter(_initial_beta(options))
+        possible = _possible_moves(options)
+        self._possible: Tensor
+        self.register_buffer("_possible", possible, persistent=False)
+        self.beta = nn.Parameter(torch.where(possible, 1.0, IMPOSSIBLE))
         self._alpha_now = self.alpha.detach()
         self._beta_now = self.beta.detach()
-        self.sampling = False
-        """In sampled mode: whether architecture gradients flow (architecture step) or not."""
+        self.trains_architecture = False
+        """In sampled mode: whether a draw carries gradients to alpha and beta."""
 
         stem_width = options.stem_width
         self.stem = Stem(
@@ -86,7 +89,7 @@ class HSI3DMixture(nn.Module):
             for target in widths:
                 channels = options.channels(target, width)
                 for source in widths_before:
-                    if self._routed(layer, source, target):
+                    if self._routed(source, target):
                         inputs_ = options.channels(source, width) * options.nodes
                         self.routers[f"{layer}-{source}-{target}"] = pointwise(inputs_, channels)
                 if target not in widths_before:
@@ -110,7 +113,7 @@ class HSI3DMixture(nn.Module):
         )
         channels_last(self)
 
-    def _routed(self, layer: int, source: int, target: int) -> bool:
+    def _routed(self, source: int, target: int) -> bool:
         """Whether a router leads from a source to a target width.
 
         Sampled paths of three and more layers also need, for a cell's older input, the width two
@@ -136,6 +139,13 @@ class HSI3DMixture(nn.Module):
     def architecture_parameters(self) -> list[nn.Parameter]:
         """alpha and beta."""
         return [self.alpha, self.beta]
+
+    def move_logits(self) -> Tensor:
+        """beta, with impossible moves masked.
+
+        Their entries begin masked, but weight decay pulls them up; a long search would let them in.
+        """
+        return self.beta.masked_fill(~self._possible, IMPOSSIBLE)
 
     def weight_parameters(self) -> list[nn.Parameter]:
         """All other parameters."""
@@ -167,12 +177,12 @@ class HSI3DMixture(nn.Module):
         """Set the weights of this pass from alpha and beta."""
         if self.mode == "full":
             self._alpha_now = self.alpha.softmax(-1)
-            self._beta_now = self.beta.softmax(-1)
+            self._beta_now = self.move_logits().softmax(-1)
         elif self.training:
             alpha = self.alpha.clone()
             alpha[..., -1] = float("-inf")  # drawing `none` would compute nothing and teach nothing
-            self._alpha_now = hard_sample(alpha, gradients=self.sampling)
-            self._beta_now = hard_sample(self.beta, gradients=self.sampling)
+            self._alpha_now = hard_sample(alpha, gradients=self.trains_architecture)
+            self._beta_now = hard_sample(self.move_logits(), gradients=self.trains_architecture)
         else:
             self._alpha_now, self._beta_now = self._decoded_weights()
 
@@ -183,7 +193,7 @@ class HSI3DMixture(nn.Module):
         for name, (layer, row) in self._edges.items():
             alpha[layer, row, operators.index(selection[name])] = 1
         before = 0
-        for layer, width in enumerate(best_path(self.beta.detach(), self.space.settings)):
+        for layer, width in enumerate(best_path(self.move_logits(), self.space.settings)):
             beta[_beta_row(self.space.settings, layer, before), width - before + 1] = 1
             before = width
         return alpha, beta
@@ -263,7 +273,7 @@ class HSI3DMixture(nn.Module):
                 values[f"cell{layer}.node{node}.inputs"] = f"{first},{second}"
                 values[f"cell{layer}.node{node}.op0"] = settings.operators[op0]
                 values[f"cell{layer}.node{node}.op1"] = settings.operators[op1]
-        for layer, width in enumerate(best_path(self.beta.detach(), settings)):
+        for layer, width in enumerate(best_path(self.move_logits(), settings)):
             values[f"cell{layer}.width"] = width
         return self.space.architecture(values)
 
@@ -310,14 +320,14 @@ def _beta_row(options: HSI3DOptions, layer: int, source: int) -> int:
     return sum(len(_sources(options, before)) for before in range(layer)) + source
 
 
-def _initial_beta(options: HSI3DOptions) -> Tensor:
-    """Ones, with impossible moves far below, so that their softmax vanishes."""
+def _possible_moves(options: HSI3DOptions) -> Tensor:
+    """Return whether each move of beta (rows, 3) leads to a width that its layer has."""
     rows = []
     for layer in range(options.layers):
         for source in _sources(options, layer):
             targets = [source - 1, source, source + 1]
             possible = layer_widths(options, layer)
-            rows.append([1.0 if t in possible else IMPOSSIBLE for t in targets])
+            rows.append([target in possible for target in targets])
     return torch.tensor(rows)
 
 
@@ -356,7 +366,7 @@ def best_path(beta: Tensor, options: HSI3DOptions) -> list[int]:
     ----------
     beta : logits (rows, 3) as in :class:`HSI3DMixture`.
     """
-    moves = beta.double().softmax(-1)
+    moves = beta.detach().double().softmax(-1)
     paths: dict[int, tuple[float, list[int]]] = {0: (1.0, [])}
     for layer in range(options.layers):
         possible = layer_widths(options, layer)

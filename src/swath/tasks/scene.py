@@ -13,7 +13,7 @@ from swath.core.errors import DataError
 from swath.data.labels import LabelMap
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
-from swath.tasks.metrics import Scores, confusion, scores
+from swath.tasks.metrics import confusion
 from swath.tasks.splits import Split
 
 if TYPE_CHECKING:
@@ -74,10 +74,6 @@ class SceneTask:
         """Return the class of each pixel of a part of the split, -1 everywhere else."""
         mask = self.split.train if part == "train" else self.split.validation
         return np.where(mask, self.labels.values, -1)
-
-    def scores(self, prediction: npt.NDArray[np.integer], part: Part) -> Scores:
-        """Compare a class map (rows, columns) with the training or validation labels."""
-        return scores(confusion(self.targets(part), prediction, self.classes))
 
     def test_confusion(self, prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return the confusion matrix on the test labels; to be asked once, at the end."""

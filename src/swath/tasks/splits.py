@@ -52,7 +52,7 @@ class Split:
     visible : bool (rows, columns), the pixels whose spectra a training window may read; a window
         blanked elsewhere never reads a test pixel.  None: all pixels.
     seed : what the draw was made with.
-    description : one sentence for reports.
+    description : one plain sentence that names the protocol and what it means.
     notes : labels left unused, classes halved or left out.
 
     Raises
@@ -85,10 +85,6 @@ class Split:
         if self.visible is not None and (self.visible & self.test).any():
             row, column = np.argwhere(self.visible & self.test)[0]
             raise SplitError(f"test pixel ({row}, {column}) is visible to training windows")
-
-    def describe(self) -> str:
-        """Return one plain sentence that names the protocol and what it means."""
-        return self.description
 
     def counts(self, labels: LabelMap) -> Ints:
         """Return the labels of each class in (train, validation, test), int64 (classes, 3)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -58,27 +58,20 @@ class WindowSampler:
         return min(self.size, rows), min(self.size, columns)
 
     @cached_property
-    def _around(self) -> list[npt.NDArray[np.int64]]:
-        """For each labelled pixel, the window starts (n, 2) that show it and hide the least."""
-        rows, columns = self.targets.shape
+    def _hidden(self) -> npt.NDArray[np.int64]:
+        """Hidden pixels of the window at each start (rows - height + 1, columns - width + 1)."""
+        if self.visible is None:
+            return np.zeros_like(_sums(self.targets, *self.shape))
+        return _sums(~self.visible, *self.shape)
+
+    def _around(self, label: int) -> npt.NDArray[np.int64]:
+        """The window starts (n, 2) that show a labelled pixel and hide the least."""
         height, width = self.shape
-        hidden = np.zeros((rows + 1, columns + 1), np.int64)
-        if self.visible is not None:
-            hidden[1:, 1:] = (~self.visible).cumsum(0).cumsum(1)
-        inside = (
-            hidden[height:, width:]
-            - hidden[:-height, width:]
-            - hidden[height:, :-width]
-            + hidden[:-height, :-width]
-        )
-        starts = []
-        for row, column in self._labelled:
-            tops = np.arange(max(0, row - height + 1), min(row, rows - height) + 1)
-            lefts = np.arange(max(0, column - width + 1), min(column, columns - width) + 1)
-            counts = inside[np.ix_(tops, lefts)]
-            best = np.argwhere(counts == counts.min())
-            starts.append(np.stack([tops[best[:, 0]], lefts[best[:, 1]]], axis=1))
-        return starts
+        row, column = self._labelled[label]
+        top, left = max(0, row - height + 1), max(0, column - width + 1)
+        # A slice ends at the last start of its own accord.
+        counts = self._hidden[top : row + 1, left : column + 1]
+        return np.argwhere(counts == counts.min()) + np.array([top, left])
 
     @cached_property
     def _labelled(self) -> npt.NDArray[np.int64]:
@@ -91,7 +84,10 @@ class WindowSampler:
 
     @cached_property
     def _all_starts(self) -> npt.NDArray[np.int64]:
-        return np.unique(np.concatenate(self._around), axis=0)
+        if self.visible is None:
+            return np.argwhere(_sums(self.targets >= 0, *self.shape) > 0)
+        around = [self._around(label) for label in range(len(self._labelled))]
+        return np.unique(np.concatenate(around), axis=0)
 
     @cached_property
     def _pool(self) -> npt.NDArray[np.int64]:
@@ -106,7 +102,7 @@ class WindowSampler:
         order = np.concatenate(
             [rng.permutation(len(groups)) for _ in range(-(-count // len(groups)))]
         )[:count]
-        chosen = [self._around[int(rng.choice(groups[c]))] for c in order]
+        chosen = [self._around(int(rng.choice(groups[c]))) for c in order]
         return np.stack([starts[int(rng.integers(len(starts)))] for starts in chosen])
 
     def batch(self, count: int, step: int, *, augmented: bool = True) -> tuple[Tensor, Tensor]:
@@ -128,6 +124,14 @@ class WindowSampler:
                 view, labels = augment(view, labels, rng)
             x[i], y[i] = view, labels
         return x, y
+
+
+def _sums(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.int64]:
+    """Return the sum over the height x width window at each start."""
+    table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.int64)
+    table[1:, 1:] = values.cumsum(0).cumsum(1)
+    upper, lower = table[:-height], table[height:]
+    return lower[:, width:] - upper[:, width:] - lower[:, :-width] + upper[:, :-width]
 
 
 def augment(x: Tensor, y: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from swath.core.errors import RunError
+from swath.core.files import read_json_lines, write_text
 from swath.core.tensors import write_tensors
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["cut_history", "load_state", "save_state"]
 
 _TENSOR = "__tensor__"
 
@@ -59,6 +60,18 @@ def load_state(path: str | os.PathLike[str]) -> Any:
         raise RunError(
             f"the checkpoint {path} cannot be read ({error}); delete it to start that phase again"
         ) from error
+
+
+def cut_history(path: Path, step: str, last: int) -> None:
+    """Drop what a history (JSON lines) says of steps beyond the last checkpoint.
+
+    Parameters
+    ----------
+    step : the key that counts, such as "epoch".
+    last : its value at the checkpoint.
+    """
+    kept = [line for line in read_json_lines(path) if line[step] <= last]
+    write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def _fill(value: Any, tensors: dict[str, torch.Tensor]) -> Any:

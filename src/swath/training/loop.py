@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -16,19 +15,19 @@ from torch import Tensor, nn
 
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
-from swath.core.files import append_json_line, read_json_lines, write_text
+from swath.core.files import append_json_line
 from swath.core.seeds import derive
 from swath.tasks.metrics import Scores
 from swath.tasks.scene import SceneTask
 from swath.tasks.windows import Sampling, WindowSampler
-from swath.training.checkpoints import load_state, save_state
+from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 from swath.training.optimisers import OptimiserName, optimiser
 from swath.training.schedules import schedule
 
 __all__ = ["Trained", "TrainingSettings", "train"]
 
-Report = Callable[[dict[str, Any]], None]
+Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def train(
     *,
     seed: int,
     folder: Path,
-    report: Report | None = None,
+    report: Progress | None = None,
     device: torch.device | None = None,
 ) -> Trained:
     """Train ``network`` on the training labels and return it with its best weights.
@@ -175,7 +174,7 @@ class _Loop:
         """The network that is validated and kept: the average where there is one."""
         return self.network if self.average is None else self.average
 
-    def run(self, report: Report) -> Trained:
+    def run(self, report: Progress) -> Trained:
         stopped = "schedule complete"
         begun = time.perf_counter() - self.seconds
         total, every = self.settings.iterations, self.settings.validate_every
@@ -307,9 +306,7 @@ class _Loop:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
-        if history.exists():
-            kept = [x for x in read_json_lines(history) if x["iteration"] <= self.iteration]
-            write_text(history, "".join(json.dumps(line) + "\n" for line in kept))
+        cut_history(history, "iteration", self.iteration)
 
 
 def _disturb(x: Tensor, strength: float) -> Tensor:
