@@ -12,7 +12,8 @@ random windows, on the CPU.  Variants, each for 200 and for 103 bands:
 * sampled, early reduction: the same with the stem of the recipe hsi3d-quick.
 * quick: the same on that recipe's windows and batch.
 
-All but the last take 5 windows of 32 x 32 pixels, as published for Pavia.  Variants take turns in
+All but the last take 5 windows of 32 x 32 pixels, as published for Pavia; with --quick all take two
+fifths of their windows.  Variants take turns in
 each round, so that what else the machine does falls on all alike.  The cost of a sampled step
 depends on what is drawn, so several are timed in a round; their draws follow from a seed.
 
@@ -21,7 +22,7 @@ of those here) by another method, in the default layout, for batches under 16.  
 what share of the 3-D convolutions answers channels last; with two threads or more it is 0 or 1.
 
     python benchmarks/supernet_step.py             # 5 rounds
-    python benchmarks/supernet_step.py --quick     # 2 rounds, a minute or two
+    python benchmarks/supernet_step.py --quick     # 2 rounds, fewer windows, a minute or two
     python benchmarks/supernet_step.py --bands 48 --json
 """
 
@@ -35,7 +36,7 @@ import shlex
 import statistics
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +68,17 @@ class Variant:
     """Steps timed in a round."""
 
 
-def variants(recipe: Recipe) -> list[Variant]:
-    """Return what is compared; the last ones take their settings from the quick recipe."""
+def variants(recipe: Recipe, share: float = 1.0) -> list[Variant]:
+    """Return what is compared; the last ones take their settings from the quick recipe.
+
+    Parameters
+    ----------
+    share : of the windows.
+    """
     reduced = dict(recipe.space.options)
     sampled = {"mode": "sampled"}
     quick = {"mode": recipe.search.mode, "width": recipe.search.width}
-    return [
+    every = [
         Variant(AUTHORS, default_layout=True),
         Variant("channels last"),
         Variant("without sharing", supernet={"cell_sharing": False}),
@@ -87,6 +93,7 @@ def variants(recipe: Recipe) -> list[Variant]:
             steps=8,
         ),
     ]
+    return [replace(one, batch=max(1, round(share * one.batch))) for one in every]
 
 
 class Step:
@@ -212,19 +219,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, help="of torch; by default as many as it takes")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
-    parser.add_argument("--quick", action="store_true", help="2 rounds")
+    parser.add_argument("--quick", action="store_true", help="2 rounds, fewer windows")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
     rounds = 2 if options.quick else options.rounds
-    chosen = variants(resolve(load_recipe("hsi3d-quick")))
+    chosen = variants(resolve(load_recipe("hsi3d-quick")), 0.4 if options.quick else 1.0)
     results: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
         "machine": {
             "processor": processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "load_before": round(os.getloadavg()[0], 1),
+            "environment": {k: v for k, v in os.environ.items() if k.startswith("OMP_")},
             "python": platform.python_version(),
             "torch": torch.__version__,
             "swath": swath.__version__,
