@@ -1,6 +1,6 @@
 """Candidate operators of the 3D-ANAS cell, on tensors (batch, channels, bands, rows, columns).
 
-Source: Zhang, Gong, Li, Bai, Shen, "3D-ANAS: 3D Asymmetric Neural Architecture Search for Fast
+Source: Zhang et al., "3D-ANAS: 3D Asymmetric Neural Architecture Search for Fast
 Hyperspectral Image Classification", and the authors' code where the paper is silent: separable
 operators are applied twice and carry a pointwise convolution.
 

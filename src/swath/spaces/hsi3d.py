@@ -1,6 +1,6 @@
 """The hyperspectral cell space of 3D-ANAS: cells of 3-D operators, and a width for each layer.
 
-Source: Zhang, Gong, Li, Bai, Shen, "3D-ANAS: 3D Asymmetric Neural Architecture Search for Fast
+Source: Zhang et al., "3D-ANAS: 3D Asymmetric Neural Architecture Search for Fast
 Hyperspectral Image Classification", with the authors' code where the paper is silent (the final
 convolution of a cell, the decoder's pyramid and skip branch, separable operators applied twice).
 
