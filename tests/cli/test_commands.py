@@ -231,6 +231,8 @@ def test_interrupt_in_a_real_process_and_the_same_command_again(
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell's background jobs ignore interrupts, and hand that down to what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stderr is not None
     with process.stderr, process.stdout or process.stderr:
