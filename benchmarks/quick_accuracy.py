@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 import swath
 from swath.core.files import read_json, write_json
@@ -171,13 +172,13 @@ def table(cells: dict[str, Any], figure: str) -> str:
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
     import sklearn
-    import torch
 
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
         "swath": swath.__version__,
+        "threads": str(torch.get_num_threads()),
         "torch": torch.__version__,
         "scikit-learn": sklearn.__version__,
     }
@@ -190,12 +191,15 @@ def main() -> None:
     parser.add_argument("--protocols", nargs="+", default=list(PROTOCOLS), choices=list(PROTOCOLS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, help="JSON file of finished cells, to be continued")
+    parser.add_argument("--threads", type=int, default=1, help="other numbers round differently")
     parser.add_argument("--set", nargs="+", default=[], help="overrides of the quick recipe")
     parser.add_argument("--quick", action="store_true", help="one cell on a short schedule")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
     if "SWATH_DATA" not in os.environ:
         sys.exit("set SWATH_DATA to the folder of the data")
+    # Rounding depends on the number of threads, and a search's outcome on rounding.
+    torch.set_num_threads(options.threads)
     overrides = list(options.set)
     if options.quick:
         options.scenes, options.protocols, options.seeds = ["salinas-a"], ["a"], [0]
