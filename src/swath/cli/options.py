@@ -187,7 +187,7 @@ Space = Annotated[
 Preset = Annotated[
     str | None,
     typer.Option(
-        help="quick (minutes on two processor cores), standard (shorter schedules, for a GPU) or paper.",
+        help="quick (minutes on two processor cores), standard (for a GPU) or paper.",
         metavar="NAME",
         rich_help_panel=_HOW,
     ),
