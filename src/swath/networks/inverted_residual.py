@@ -7,6 +7,8 @@ convolution has a bias.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 __all__ = ["InvertedResidual", "Projection", "normalised_convolution"]
@@ -33,20 +35,41 @@ def normalised_convolution(
 class InvertedResidual(nn.Module):
     """Pointwise convolution to ``expansion`` times the channels, depthwise one, pointwise back.
 
-    Where neither channels nor size change, the input is added to the output.
+    Where neither channels nor size change, the input is added to the output.  An expansion of one
+    widens nothing, and so has no first convolution.
+
+    Parameters
+    ----------
+    inputs, outputs : channels.
+    kernel : rows and columns of the depthwise convolution, odd.
+    groups : of the pointwise convolutions; the channels of several groups are shuffled between
+        them, as in ShuffleNet and FBNet.  Inputs and outputs must be multiples of it.
+    activation : behind the first two convolutions.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, expansion: int, stride: int = 1
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        expansion: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        activation: Callable[[], nn.Module] = nn.ReLU,
     ) -> None:
         super().__init__()
         hidden = inputs * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers += [*normalised_convolution(inputs, hidden, groups=groups), activation()]
+        if groups != 1:
+            layers.append(nn.ChannelShuffle(groups))
         self.block = nn.Sequential(
-            *normalised_convolution(inputs, hidden),
-            nn.ReLU(),
+            *layers,
             *normalised_convolution(hidden, hidden, kernel, stride=stride, groups=hidden),
-            nn.ReLU(),
-            *normalised_convolution(hidden, outputs),
+            activation(),
+            *normalised_convolution(hidden, outputs, groups=groups),
         )
         self.residual = inputs == outputs and stride == 1
 

@@ -14,8 +14,11 @@ __all__ = ["create", "names", "registry"]
 registry: Registry[SearchSpace] = Registry(
     "search space",
     lazy={
+        "darts": "swath.spaces.darts",
         "hsi3d": "swath.spaces.hsi3d",
         "hytas": "swath.spaces.hytas",
+        "mobilenet": "swath.spaces.mobilenet",
+        "nasbench101": "swath.spaces.nasbench101",
         "nasbench201": "swath.spaces.nasbench201",
         "nasbenchmacro": "swath.spaces.nasbenchmacro",
     },

@@ -13,7 +13,9 @@ from torch import nn
 
 from swath.core.architecture import Architecture, Gene, Value
 from swath.core.errors import InvalidArchitecture
+from swath.networks.layout import channels_last
 from swath.networks.patchwise import Patchwise
+from swath.spaces.choices import chosen, realise
 
 __all__ = ["InputSpec", "OpGraph", "OutputSpec", "SearchSpace"]
 
@@ -52,16 +54,22 @@ class SearchSpace:
     """A set of architectures, given by genes and a rule of validity.
 
     A subclass sets ``name``, ``genes`` and ``options`` (what it was created with), and implements
-    :meth:`build` and :meth:`graph`; it overrides :meth:`problem` where not every combination of
+    :meth:`declare` and :meth:`graph`; it overrides :meth:`problem` where not every combination of
     genes is valid, and :meth:`canonical` where two encodings may be the same network.  ``answers``
     says what a network tells: the class of every pixel, or one class of the whole patch; of the
     latter ``patch`` says how large it is where it is cut from a scene.  Architectures are values:
     nothing here keeps state, and every random draw takes its generator from the caller.
+
+    From the declaration follow the compact network of an architecture (:meth:`build`) and the
+    single-path supernet.  ``structure`` names the genes that choose no operator but shape the
+    declared network itself, such as its widths.  A space without choices in its network overrides
+    :meth:`build` instead.
     """
 
     name: ClassVar[str]
     answers: ClassVar[Literal["pixels", "patch"]] = "pixels"
     patch: int | None = None
+    structure: tuple[str, ...] = ()
     genes: tuple[Gene, ...]
     options: Mapping[str, Any]
 
@@ -69,11 +77,38 @@ class SearchSpace:
         """Return why a combination of allowed gene values is invalid, or None."""
         return None
 
+    def declare(
+        self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
+    ) -> nn.Module:
+        """Return the network with its choices open (:mod:`swath.spaces.choices`).
+
+        It depends on the genes in ``structure`` alone.
+        """
+        raise NotImplementedError
+
+    def selection(self, architecture: Architecture) -> dict[str, str]:
+        """Return the operator at each choice of the declared network (default: its gene's)."""
+        return {gene: str(value) for gene, value in architecture.genes}
+
+    def deciding(self, choice: str) -> tuple[str, ...]:
+        """Return the genes that decide a choice of the network (default: the one of its name)."""
+        return (choice,)
+
+    def finish(self, network: nn.Module) -> nn.Module:
+        """Prepare a network whose choices were realised, in place; return it.
+
+        The same is done to a child and to a whole supernet: layout and, where the space has one,
+        its own initialisation.
+        """
+        return channels_last(network)
+
     def build(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
     ) -> nn.Module:
         """Return the compact network of an architecture: only the chosen operators."""
-        raise NotImplementedError
+        self.validate(architecture)
+        network = self.declare(architecture, inputs, outputs)
+        return self.finish(realise(network, chosen(self.selection(architecture))))
 
     def build_dense(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec

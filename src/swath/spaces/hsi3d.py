@@ -28,7 +28,7 @@ from swath.networks.layout import channels_last
 from swath.networks.operators3d import SLOPE, VARIANTS, operator_factories
 from swath.spaces import registry
 from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
-from swath.spaces.choices import Choice, Skip, Zero, chosen, realise
+from swath.spaces.choices import Choice, Skip, Zero
 
 __all__ = ["HSI3D", "Cell", "HSI3DNetwork", "HSI3DOptions", "Stem", "edge_name", "layer_widths"]
 
@@ -296,6 +296,7 @@ class HSI3D(SearchSpace):
         self.settings = HSI3DOptions(**options)  # type: ignore[arg-type]
         self.options = asdict(self.settings)
         self.genes = tuple(self._genes())
+        self.structure = tuple(gene.name for gene in self.genes if gene.name.endswith(".width"))
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -355,15 +356,20 @@ class HSI3D(SearchSpace):
                 selection[edge_name(layer, node, source)] = operator
         return selection
 
-    def build(
+    def deciding(self, choice: str) -> tuple[str, ...]:
+        """Return the genes of the edge's node: which inputs it has, and its two operators."""
+        node = choice.rpartition(".")[0]
+        return tuple(gene.name for gene in self.genes if gene.name.startswith(f"{node}."))
+
+    def declare(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
     ) -> HSI3DNetwork:
-        """Return the final network: (batch, bands, rows, columns) to (batch, classes, ...)."""
-        self.validate(architecture)
-        network = HSI3DNetwork(
-            inputs.bands, outputs.classes, self._widths(architecture.as_dict()), self.settings
-        )
-        realise(network, chosen(self.selection(architecture)))
+        """Return the open final network: (batch, bands, rows, columns) to (batch, classes, ...)."""
+        widths = self._widths(architecture.as_dict())
+        return HSI3DNetwork(inputs.bands, outputs.classes, widths, self.settings)
+
+    def finish(self, network: nn.Module) -> nn.Module:
+        """Initialise and lay out the layers."""
         _initialise(network)
         return channels_last(network)
 

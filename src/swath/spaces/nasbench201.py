@@ -21,12 +21,11 @@ from torch import Tensor, nn
 
 from swath.core.architecture import Architecture, Gene, Value
 from swath.core.errors import InvalidArchitecture
-from swath.networks.layout import channels_last
 from swath.networks.operators2d import Reduction, operator_factories
 from swath.spaces import registry
 from swath.spaces._options import read_options, require_odd, require_whole_numbers
 from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
-from swath.spaces.choices import Choice, Skip, Zero, chosen, realise
+from swath.spaces.choices import Choice, Skip, Zero
 
 __all__ = [
     "EDGES",
@@ -181,14 +180,11 @@ class NASBench201(SearchSpace):
         self.validate(architecture)
         return self._cell(_representatives()[expression(architecture.as_dict())])
 
-    def build(
+    def declare(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
     ) -> NASBench201Network:
-        """Return the network: (batch, bands, rows, columns) to (batch, classes), of any size."""
-        self.validate(architecture)
-        network = NASBench201Network(inputs.bands, outputs.classes, self.settings)
-        selection = {edge: str(operator) for edge, operator in architecture.genes}
-        return channels_last(realise(network, chosen(selection)))
+        """Return the open network: (batch, bands, rows, columns) to (batch, classes)."""
+        return NASBench201Network(inputs.bands, outputs.classes, self.settings)
 
     def graph(self, architecture: Architecture) -> OpGraph:
         """Return the cell with an operator at each node: input, the six edges, output.

@@ -21,11 +21,10 @@ from torch import nn
 from swath.core.architecture import Architecture, Gene
 from swath.core.errors import InvalidArchitecture
 from swath.networks.inverted_residual import InvertedResidual, Projection, normalised_convolution
-from swath.networks.layout import channels_last
 from swath.spaces import registry
 from swath.spaces._options import read_options, require_odd, require_whole_numbers
 from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
-from swath.spaces.choices import Choice, Skip, chosen, realise
+from swath.spaces.choices import Choice, Skip
 
 __all__ = ["OPERATORS", "STAGES", "NASBenchMacro", "NASBenchMacroNetwork", "NASBenchMacroOptions"]
 
@@ -165,14 +164,11 @@ class NASBenchMacro(SearchSpace):
             start += length
         return self.from_digits(moved)
 
-    def build(
+    def declare(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
     ) -> NASBenchMacroNetwork:
-        """Return the network: (batch, bands, rows, columns) to (batch, classes), of any size."""
-        self.validate(architecture)
-        network = NASBenchMacroNetwork(inputs.bands, outputs.classes, self.settings)
-        selection = {layer: str(operator) for layer, operator in architecture.genes}
-        return channels_last(realise(network, chosen(selection)))
+        """Return the open network: (batch, bands, rows, columns) to (batch, classes)."""
+        return NASBenchMacroNetwork(inputs.bands, outputs.classes, self.settings)
 
     def graph(self, architecture: Architecture) -> OpGraph:
         """Return the chain: stem, a node a layer, head.

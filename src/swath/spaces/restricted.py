@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
-from torch import nn
 
 from swath.core.architecture import Architecture, Value
 from swath.core.errors import InvalidArchitecture, NothingToSample
-from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
+from swath.spaces._within import Within
+from swath.spaces.base import SearchSpace
 
 __all__ = ["Listed", "Restricted"]
 
@@ -21,39 +21,7 @@ __all__ = ["Listed", "Restricted"]
 _BLOCK = 64_000_000
 
 
-class _Within(SearchSpace):
-    """A part of ``space``; all that a part does not change is asked of the whole."""
-
-    def __init__(self, space: SearchSpace) -> None:
-        self.space = space
-        self.name = space.name  # type: ignore[misc]  # a class variable of other spaces
-        self.answers = space.answers  # type: ignore[misc]
-        self.patch = space.patch
-        self.genes = space.genes
-        self.options = space.options
-
-    def build(
-        self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
-    ) -> nn.Module:
-        """Return the network of an architecture of this part."""
-        self.validate(architecture)
-        return self.space.build(architecture, inputs, outputs)
-
-    def graph(self, architecture: Architecture) -> OpGraph:
-        """Return the operators and their wiring."""
-        self.validate(architecture)
-        return self.space.graph(architecture)
-
-    def canonical(self, architecture: Architecture) -> Architecture:
-        """Return the representative in the whole space, which need not lie in this part."""
-        return self.space.canonical(architecture)
-
-    def encode(self, architecture: Architecture) -> np.ndarray:
-        """Return the whole space's encoding."""
-        return self.space.encode(architecture)
-
-
-class Restricted(_Within):
+class Restricted(Within):
     """The architectures of a space that a condition allows.
 
     Parameters
@@ -126,7 +94,7 @@ class Restricted(_Within):
         return self.space.size()
 
 
-class Listed(_Within):
+class Listed(Within):
     """Architectures given one by one, such as those of a table that holds a part of its space.
 
     Few of them differ in a single gene, so neighbourhood means something else here: neighbours of

@@ -61,7 +61,7 @@ def test_summary_of_other_spaces_counts_choices() -> None:
         assert row.tolist() == [values.count(choice) for choice in space.genes[0].choices]
 
 
-@pytest.mark.parametrize("name", ["hsi3d", "hytas", "nasbench201", "nasbenchmacro"])
+@pytest.mark.parametrize("name", spaces.names())
 @pytest.mark.parametrize("kind", ["genes", "numeric", "summary"])
 def test_every_space_has_every_kind(name: str, kind: str) -> None:
     space, some = drawn(name, 3)

@@ -269,8 +269,11 @@ def test_deep_networks_stay_finite() -> None:
 @pytest.mark.parametrize("space", spaces.names())
 def test_networks_of_every_space(space: str) -> None:
     small: dict[str, dict[str, Any]] = {
+        "darts": {"channels": 2, "cells": 1},
         "hsi3d": {"layers": 1, "nodes": 1, "base_width": 2, "stem_width": 2, "head_width": 8},
         "hytas": {"embed_dims": [12], "patch": 7},
+        "mobilenet": {"widths": [4], "layers": [3], "strides": [2], "head_width": 8},
+        "nasbench101": {"channels": 5, "cells": 1},
         "nasbench201": {"channels": 2, "cells": 1},
     }
     made = spaces.create(space, **small.get(space, {}))
