@@ -152,7 +152,7 @@ def test_patch_networks_are_asked_about_labels_alone(
     task = make_task(16, 13)
     inner = SumOfPatch(task.bands, task.classes, 7)
     network = Patchwise(inner, 7).train()
-    monkeypatch.setattr("swath.training.evaluate._PATCHES", at_once)
+    monkeypatch.setattr("swath.training.batches._PATCHES", at_once)
     result = evaluate(network, task, "validation")
     mask = task.split.validation
     assert inner.seen == mask.sum()

@@ -26,9 +26,10 @@ from swath.core.seeds import derive
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.supernets import create_mixture
 from swath.supernets.hsi3d import HSI3DMixture, Mode
+from swath.tasks.base import Task
 from swath.tasks.metrics import Scores
-from swath.tasks.scene import SceneTask
-from swath.tasks.windows import Sampling, WindowSampler
+from swath.tasks.windows import Sampling
+from swath.training.batches import Batches, batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, batch_statistics, evaluate
 from swath.training.optimisers import OptimiserName
@@ -153,7 +154,7 @@ def skip_share(architecture: Architecture) -> float:
 
 def differentiable_search(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     settings: DifferentiableSettings,
     *,
     seed: int,
@@ -182,7 +183,7 @@ class _Search:
     def __init__(
         self,
         space: SearchSpace,
-        task: SceneTask,
+        task: Task,
         settings: DifferentiableSettings,
         seed: int,
         folder: Path,
@@ -205,14 +206,13 @@ class _Search:
             lr=settings.architecture_rate,
             weight_decay=settings.architecture_decay,
         )
-        self.weight_windows, self.architecture_windows = (
-            WindowSampler(
-                task.image,
-                task.targets("train"),
-                settings.window,
+        self.weight_batches, self.architecture_batches = (
+            batches(
+                self.supernet,
+                task,
                 derive(seed, "search", name),
+                window=settings.window,
                 sampling=settings.sampling,
-                visible=task.split.visible,
                 pool=settings.pool,
             )
             for name in ("weights", "architecture")
@@ -250,18 +250,16 @@ class _Search:
         for step in range(self.epoch * settings.steps, (self.epoch + 1) * settings.steps):
             if self.epoch >= settings.warmup:
                 self.step(
-                    self.architecture_optimiser, self.architecture_windows, "architecture", step
+                    self.architecture_optimiser, self.architecture_batches, "architecture", step
                 )
-            total += self.step(self.weight_optimiser, self.weight_windows, "weights", step)
+            total += self.step(self.weight_optimiser, self.weight_batches, "weights", step)
         return total / settings.steps
 
-    def step(
-        self, optimiser: torch.optim.Optimizer, sampler: WindowSampler, name: str, step: int
-    ) -> float:
+    def step(self, optimiser: torch.optim.Optimizer, given: Batches, name: str, step: int) -> float:
         """One update of weights or architecture parameters; return the loss."""
         # What a sampled supernet draws follows from the seed and the step alone.
         torch.manual_seed(derive(self.seed, "search", name, step))
-        x, y = sampler.batch(self.settings.batch, step, augmented=self.settings.pool is None)
+        x, y = given.batch(self.settings.batch, step, augmented=self.settings.pool is None)
         x, y = x.to(self.device), y.to(self.device)
         self.supernet.trains_architecture = name == "architecture"
         trained = (

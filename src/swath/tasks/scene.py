@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,14 @@ from swath.core.errors import DataError
 from swath.data.labels import LabelMap
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
+from swath.tasks.base import Part
 from swath.tasks.metrics import confusion
 from swath.tasks.splits import Split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Part", "SceneTask"]
-
-Part = Literal["train", "validation"]
+__all__ = ["SceneTask"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +61,11 @@ class SceneTask:
         """Number of classes."""
         return self.labels.classes
 
+    @property
+    def patch(self) -> None:
+        """None: pixels have classes."""
+        return None
+
     @cached_property
     def image(self) -> Tensor:
         """The scaled scene, float32 (bands, rows, columns), resident in memory."""
@@ -69,6 +73,10 @@ class SceneTask:
 
         scaled = self.scaling.apply(*self.scene.read_valid())
         return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+
+    def load(self) -> None:
+        """Read the scene into memory, as :attr:`image`."""
+        _ = self.image
 
     def targets(self, part: Part) -> npt.NDArray[np.int64]:
         """Return the class of each pixel of a part of the split, -1 everywhere else."""

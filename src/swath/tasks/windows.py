@@ -21,6 +21,7 @@ __all__ = [
     "by_class",
     "draw_balanced",
     "labelled_pixels",
+    "window_sums",
 ]
 
 Sampling = Literal["uniform", "balanced"]
@@ -67,8 +68,8 @@ class WindowSampler:
     def _hidden(self) -> npt.NDArray[np.int64]:
         """Hidden pixels of the window at each start (rows - height + 1, columns - width + 1)."""
         if self.visible is None:
-            return np.zeros_like(_sums(self.targets, *self.shape))
-        return _sums(~self.visible, *self.shape)
+            return np.zeros_like(window_sums(self.targets, *self.shape))
+        return window_sums(~self.visible, *self.shape)
 
     def _around(self, label: int) -> npt.NDArray[np.int64]:
         """The window starts (n, 2) that show a labelled pixel and hide the least."""
@@ -90,7 +91,7 @@ class WindowSampler:
     @cached_property
     def _all_starts(self) -> npt.NDArray[np.int64]:
         if self.visible is None:
-            return np.argwhere(_sums(self.targets >= 0, *self.shape) > 0)
+            return np.argwhere(window_sums(self.targets >= 0, *self.shape) > 0)
         around = [self._around(label) for label in range(len(self._labelled))]
         return np.unique(np.concatenate(around), axis=0)
 
@@ -154,7 +155,7 @@ def draw_balanced(
     return [int(rng.choice(groups[group])) for group in order[:count]]
 
 
-def _sums(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.int64]:
+def window_sums(values: npt.NDArray[Any], height: int, width: int) -> npt.NDArray[np.int64]:
     """Return the sum over the height x width window at each start."""
     table = np.zeros((values.shape[0] + 1, values.shape[1] + 1), np.int64)
     table[1:, 1:] = values.cumsum(0).cumsum(1)

@@ -1,29 +1,20 @@
-"""Scores of a network on the few labelled pixels of a task."""
+"""Scores of a network on the labels of a task."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from swath.core.devices import Precision, autocast
-from swath.networks.patchwise import Patchwise
-from swath.tasks.label_patches import patches_around
+from swath.tasks.base import Part, Task
 from swath.tasks.metrics import Scores, confusion, scores
-from swath.tasks.scene import Part, SceneTask
+from swath.training.batches import WINDOW, answers
 
-__all__ = ["Validation", "batch_statistics", "evaluate"]
-
-_WINDOW = 128
-_PATCHES = 256
-
-Ints = npt.NDArray[np.int64]
-Run = Callable[[nn.Module, Tensor], Tensor]
+__all__ = ["Validation", "batch_statistics", "evaluate", "recalibrated"]
 
 
 @dataclass(frozen=True)
@@ -59,24 +50,64 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             layer.running_mean, layer.running_var = mean, variance
 
 
+@contextlib.contextmanager
+def recalibrated(network: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]:
+    """Let BatchNorm use statistics gathered anew over some training inputs, in evaluation mode.
+
+    So Guo et al. recalibrate each path of a one-shot supernet before they judge it.  Statistics
+    and mode are as before when the context ends.
+
+    Parameters
+    ----------
+    inputs : batches that the network reads; their statistics are averaged.
+    """
+    layers = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+    ]
+    names = ("running_mean", "running_var", "num_batches_tracked", "momentum")
+    before = [{name: getattr(layer, name) for name in names} for layer in layers]
+    inputs = inputs if layers else []  # nothing else is to be gathered
+    was_training = network.training
+    try:
+        network.eval()
+        for layer, kept in zip(layers, before, strict=True):
+            for name in names[:-1]:
+                setattr(layer, name, kept[name].clone())
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over all batches
+            layer.train()
+        with torch.no_grad():
+            for x in inputs:
+                network(x)
+        network.eval()
+        yield
+    finally:
+        network.train(was_training)
+        for layer, kept in zip(layers, before, strict=True):
+            for name, value in kept.items():
+                setattr(layer, name, value)
+
+
 @torch.no_grad()
 def evaluate(
     network: nn.Module,
-    task: SceneTask,
+    task: Task,
     part: Part,
     *,
     precision: Precision = "float32",
-    window: int = _WINDOW,
+    window: int = WINDOW,
 ) -> Validation:
-    """Label the windows that hold labels of ``part`` and compare; every label counts once.
+    """Compare a network's answers with the labels of ``part``; every label counts once.
 
-    A :class:`~swath.networks.patchwise.Patchwise` labels the labelled pixels alone.  The network
-    is left in the mode (training or evaluation) it was in.
+    Of a scene the windows that hold such labels are labelled, by a
+    :class:`~swath.networks.patchwise.Patchwise` the labelled pixels alone.  The network is left in
+    the mode (training or evaluation) it was in.
     """
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    targets = task.targets(part)
     truths, losses = [], 0.0
     predictions = []
 
@@ -85,12 +116,7 @@ def evaluate(
             logits: Tensor = network(x.to(device))
         return logits.float().cpu()
 
-    answers = (
-        _of_patches(network, task.image, targets, run)
-        if isinstance(network, Patchwise)
-        else _of_windows(network, task.image, targets, window, run)
-    )
-    for logits, known in answers:
+    for logits, known in answers(network, task, part, run, window=window):
         losses += float(nn.functional.cross_entropy(logits, known, reduction="sum"))
         truths.append(known)
         predictions.append(logits.argmax(1))
@@ -98,41 +124,3 @@ def evaluate(
     truth_all, predicted = torch.cat(truths).numpy(), torch.cat(predictions).numpy()
     matrix = confusion(truth_all, predicted, task.classes)
     return Validation(scores(matrix), losses / len(truth_all))
-
-
-def _of_windows(
-    network: nn.Module, image: Tensor, targets: Ints, size: int, run: Run
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits (labels, classes) and classes (labels,) window by window."""
-    for rows, columns in _label_windows(targets, size):
-        truth = torch.from_numpy(targets[rows, columns])
-        logits = run(network, image[:, rows, columns].unsqueeze(0))[0]
-        labelled = truth >= 0
-        yield logits.permute(1, 2, 0)[labelled], truth[labelled]
-        targets[rows, columns] = -1
-
-
-def _of_patches(
-    network: Patchwise, image: Tensor, targets: Ints, run: Run
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the same, of the labelled pixels alone."""
-    places = np.argwhere(targets >= 0)
-    for start in range(0, len(places), _PATCHES):
-        some = places[start : start + _PATCHES]
-        logits = run(network.network, patches_around(image, some, network.patch))
-        yield logits, torch.from_numpy(targets[tuple(some.T)])
-
-
-def _label_windows(targets: Ints, size: int) -> Iterator[tuple[slice, slice]]:
-    """Yield windows of at most size x size, flush with the border, that still hold a label."""
-    height, width = targets.shape
-    for top in _starts(height, size):
-        for left in _starts(width, size):
-            window = slice(top, min(top + size, height)), slice(left, min(left + size, width))
-            if (targets[window] >= 0).any():
-                yield window
-
-
-def _starts(length: int, size: int) -> list[int]:
-    last = max(0, length - size)
-    return [*range(0, last, size), last]

@@ -1,4 +1,4 @@
-"""One loop that trains a network on a scene task, resumes exactly, and keeps the best."""
+"""One loop that trains a network on a task, resumes exactly, and keeps the best."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
 from swath.core.files import append_json_line
 from swath.core.seeds import derive
-from swath.networks.patchwise import Patchwise, patch_network
-from swath.tasks.label_patches import PatchSampler, PatchSampling
+from swath.networks.patchwise import patch_network
+from swath.tasks.base import Task
+from swath.tasks.label_patches import PatchSampling
 from swath.tasks.metrics import Scores
-from swath.tasks.scene import SceneTask
-from swath.tasks.windows import WindowSampler
+from swath.training.batches import batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 from swath.training.optimisers import OptimiserName, optimiser
@@ -123,7 +123,7 @@ class Trained:
 
 def train(
     network: nn.Module,
-    task: SceneTask,
+    task: Task,
     settings: TrainingSettings,
     *,
     seed: int,
@@ -139,9 +139,10 @@ def train(
 
     Parameters
     ----------
-    network : maps (batch, bands, rows, columns) to logits (batch, classes, rows, columns).  It is
-        trained on windows of the scene; a :class:`~swath.networks.patchwise.Patchwise` on patches
-        around single labels.
+    network : maps (batch, bands, rows, columns) to logits (batch, classes, rows, columns), or of a
+        task of patches to (batch, classes).
+    task : gives the batches as :func:`~swath.training.batches.batches` says: of a scene windows, or
+        for a :class:`~swath.networks.patchwise.Patchwise` patches around single labels.
     folder : for ``checkpoint.safetensors`` and ``history.jsonl``.
     report : called with each line of the history.
 
@@ -160,7 +161,7 @@ class _Loop:
     def __init__(
         self,
         network: nn.Module,
-        task: SceneTask,
+        task: Task,
         settings: TrainingSettings,
         seed: int,
         folder: Path,
@@ -179,7 +180,13 @@ class _Loop:
         )
         self.rates = [group["lr"] / settings.learning_rate for group in self.optimiser.param_groups]
         self.rate = settings.rate
-        self.sampler = _sampler(network, task, settings, derive(seed, "train"))
+        self.batches = batches(
+            network,
+            task,
+            derive(seed, "train"),
+            window=settings.window,
+            sampling=settings.sampling,
+        )
         self.iteration = 0
         self.seconds = 0.0
         self.since_better = 0
@@ -229,7 +236,7 @@ class _Loop:
             group["lr"] = rate * factor
         # Whatever a network draws (dropout, noise) follows from the seed and the step alone.
         torch.manual_seed(derive(self.seed, "step", self.iteration))
-        x, y = self.sampler.batch(settings.batch, self.iteration, augmented=settings.augmentation)
+        x, y = self.batches.batch(settings.batch, self.iteration, augmented=settings.augmentation)
         x, y = x.to(self.device), y.to(self.device)
         if settings.noise:
             x = _disturb(x, settings.noise)
@@ -326,23 +333,6 @@ class _Loop:
             self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         cut_history(history, "iteration", self.iteration)
-
-
-def _sampler(
-    network: nn.Module, task: SceneTask, settings: TrainingSettings, seed: int
-) -> WindowSampler | PatchSampler:
-    """Return what gives the network its batches: logits and labels are of one shape."""
-    targets, visible = task.targets("train"), task.split.visible
-    if isinstance(network, Patchwise):
-        return PatchSampler(task.image, targets, network.patch, seed, settings.sampling, visible)
-    if settings.sampling == "repeated":
-        raise RecipeError(
-            "training.sampling 'repeated' is for networks that classify patches, but this one "
-            "labels every pixel of a window; use 'uniform' or 'balanced'"
-        )
-    return WindowSampler(
-        task.image, targets, settings.window, seed, settings.sampling, visible=visible
-    )
 
 
 def _disturb(x: Tensor, strength: float) -> Tensor:

@@ -18,6 +18,10 @@ def _cosine(progress: float) -> float:
     return (1 + math.cos(math.pi * progress)) / 2
 
 
+def _linear(progress: float) -> float:
+    return 1 - progress
+
+
 def _constant(progress: float) -> float:
     return 1.0
 
@@ -25,6 +29,7 @@ def _constant(progress: float) -> float:
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": _constant,
     "cosine": _cosine,
+    "linear": _linear,
     "poly": _poly,
     "warm-cosine": _cosine,
 }
