@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from swath.tasks.patches import PatchTask
     from swath.tasks.scene import SceneTask
 
 # No time limit for an example, since machines differ; in CI the same examples in every run.
@@ -77,5 +78,31 @@ def make_task() -> Callable[..., SceneTask]:
             scene.labels, train, validation, seed, **options
         )
         return SceneTask(scene, split, fit_scaling(scene, "standard"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_patch_task() -> Callable[..., PatchTask]:
+    """Return a function that makes small tasks of patches; the same arguments, the same task."""
+
+    def make(
+        count: int = 60, side: int = 6, *, classes: int = 3, seed: int = 0, **options: Any
+    ) -> PatchTask:
+        import numpy as np
+
+        from swath.data.patch_set import ArrayPatches, PatchSet, Sensor
+        from swath.tasks.patch_splits import random_patch_split
+        from swath.tasks.patches import PatchTask, fit_patch_scaling
+
+        rng = np.random.default_rng(seed)
+        sensors = Sensor("s1", ("VV", "VH")), Sensor("s2", ("B2", "B3", "B4"))
+        labels = np.arange(count) % classes
+        means = 3 * rng.normal(size=(classes, 5))
+        pixels = means[labels][:, :, None, None] + rng.normal(size=(count, 5, side, side))
+        names = tuple(f"class {number}" for number in range(classes))
+        patches = PatchSet("toy", ArrayPatches(pixels), labels, names, sensors)
+        split = random_patch_split(patches, seed)
+        return PatchTask(patches, split, fit_patch_scaling(patches, split), **options)
 
     return make

@@ -120,6 +120,30 @@ def test_a_scene_gives_the_batch(cli: Any, scene_file: Path, tmp_path: Path) -> 
     assert (tmp_path / "parts.png").is_file()
 
 
+def test_bands_of_a_scene_are_chosen(cli: Any, scene_file: Path, tmp_path: Path) -> None:
+    of_scene = ("--scene", scene_file, "--label-variable", "labels", "--split", "random")
+    result = cli(
+        "score", *SMALL, "--proxies", "snip", "--count", 2, *of_scene, "--train", 5, "--val", 3,
+        "--bands", "0-2,6", "--out", tmp_path / "scores.csv",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    found = read_scores(tmp_path / "scores.csv")
+    space = spaces.create("hytas", max_depth=4, embed_dims=(32,))
+    network = space.build(found.architectures[0], InputSpec(4), OutputSpec(3))
+    assert found.columns["parameters"][0] == sum(one.numel() for one in network.parameters())
+    # Other four bands of the same scene give networks of the same size other gradients.
+    other = cli(
+        "score", *SMALL, "--proxies", "snip", "--count", 2, *of_scene, "--train", 5, "--val", 3,
+        "--bands", "4-7", "--out", tmp_path / "other.csv",
+    )  # fmt: skip
+    assert other.status == 0, other.err
+    columns = read_scores(tmp_path / "other.csv").columns
+    assert (columns["parameters"] == found.columns["parameters"]).all()
+    assert (columns["snip"] != found.columns["snip"]).all()
+    refused = cli("score", *SMALL, "--proxies", "snip", *of_scene, "--bands", "5-8")
+    assert "0 to 7" in refused.message
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -128,6 +152,8 @@ def test_a_scene_gives_the_batch(cli: Any, scene_file: Path, tmp_path: Path) -> 
         ([*SMALL, "--proxies", "snpi"], "did you mean 'snip'"),
         ([*SMALL, "--proxies", ","], "the list is empty"),
         ([*SMALL, "--proxies", "snip", "--labels", "x.tif"], "--labels is of a scene"),
+        ([*SMALL, "--proxies", "snip", "--bands", "0-4"], "give --scene FILE too"),
+        ([*SMALL, "--proxies", "snip", "--bands", "0"], "'0' is no number of bands from 1"),
         ([*SMALL, "--proxies", "snip", "--signs", "non"], "did you mean 'none'"),
         ([*SMALL, "--proxies", "snip", "--option", "x"], "not of the form --option NAME=VALUE"),
         ([*SMALL, "--proxies", "snip", "--table", "nas_bench_macro"], "--table tells space"),

@@ -27,6 +27,7 @@ class ToySpace:
 
     answers = "pixels"
     patch = None
+    structure = ()
 
     def __init__(self, genes: int = 6, name: str = "toy") -> None:
         self.name = name

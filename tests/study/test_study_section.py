@@ -20,7 +20,10 @@ def section(**given: Any) -> StudySettings:
     return fitted(StudySettings(**given))
 
 
-@given(st.sampled_from(["evolution", "npenas", "local-search", "random"]), st.integers(1, 200))
+@given(
+    st.sampled_from(["evolution", "npenas", "local-search", "random", "rank-and-train"]),
+    st.integers(1, 200),
+)
 def test_every_strategy_can_be_made_for_any_number_of_trials(name: str, trials: int) -> None:
     """And leaves at least half of the trials to itself, where there are enough to choose."""
     options = section(strategy=name, trials=trials).strategy.options
@@ -54,6 +57,24 @@ def test_options_that_are_given_stay() -> None:
     assert halving.strategy.options == {"number": 4, "budgets": [5, 10, 20]}
 
 
+def test_options_without_a_number_leave_the_numbers_to_be_fitted() -> None:
+    ranked = section(strategy={"name": "rank-and-train", "options": {"proxies": ["snip"]}})
+    assert ranked.strategy.options == {"candidates": 120, "proxies": ["snip"]}
+    published = section(strategy={"name": "npenas", "options": {"variant": "published"}}, trials=8)
+    assert published.strategy.options == {"initial": 4, "batch": 2, "variant": "published"}
+    told = section(strategy={"name": "npenas", "options": {"features": ["snip"]}}, trials=8)
+    assert told.strategy.options == {"initial": 4, "batch": 2, "pool": 20, "features": ["snip"]}
+    strategies.create("npenas", **told.strategy.options)
+    alone = section(strategy={"name": "rank-and-train", "options": {"batch": 4}})
+    assert alone.strategy.options == {"batch": 4}
+
+
+@pytest.mark.parametrize(("trials", "candidates"), [(1, 50), (12, 120), (500, 1000)])
+def test_a_few_candidates_are_ranked_for_each_trial(trials: int, candidates: int) -> None:
+    options = section(strategy="rank-and-train", trials=trials).strategy.options
+    assert options == {"candidates": candidates}
+
+
 def test_what_was_fitted_is_written_and_reads_as_itself() -> None:
     recipe = resolve({"study": {"strategy": "evolution", "trials": 8}})
     assert recipe.study is not None
@@ -61,7 +82,7 @@ def test_what_was_fitted_is_written_and_reads_as_itself() -> None:
     assert resolve(recipe.model_dump(mode="json")) == recipe
 
 
-@pytest.mark.parametrize("name", ["hytas-quick", "nasbench201-quick", "nasbenchmacro-quick"])
+@pytest.mark.parametrize("name", [f"{s}-quick" for s in spaces.names() if s != "hsi3d"])
 def test_quick_recipes_of_spaces_without_a_supernet_search_by_trials(name: str) -> None:
     study = resolve(load_recipe(name)).study
     assert study is not None

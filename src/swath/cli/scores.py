@@ -87,9 +87,14 @@ def score(
         ),
     ] = None,
     bands: Annotated[
-        int,
-        typer.Option(help="Of random inputs.", min=1, metavar="N", rich_help_panel=_BATCH),
-    ] = 3,
+        str | None,
+        typer.Option(
+            help="Which bands of the scene to use, counted from 0, such as 0-102,112; without a "
+            "scene, how many bands random inputs have (3).",
+            metavar="LIST|N",
+            rich_help_panel=_BATCH,
+        ),
+    ] = None,
     classes: Annotated[
         int,
         typer.Option(help="Of random labels.", min=2, metavar="N", rich_help_panel=_BATCH),
@@ -215,6 +220,7 @@ def score(
         "variable": variable,
         "label_variable": label_variable,
         "axes": axes,
+        "bands": bands if scene is not None else None,
         "scaling": scaling,
         "split": split,
         "train": train,
@@ -305,7 +311,7 @@ def _architectures(
 def _batch(
     space: SearchSpace,
     task: Mapping[str, Any],
-    bands: int,
+    bands: str | None,
     classes: int,
     sizes: Mapping[str, int],
 ) -> tuple[Tensor, Tensor, int]:
@@ -317,7 +323,7 @@ def _batch(
         if told:
             option = next(iter(told)).replace("_", "-")
             raise RecipeError(f"--{option} is of a scene; give --scene FILE too, or leave it out")
-        return *random_batch(space, bands, classes, **sizes), classes
+        return *random_batch(space, _number_of(bands), classes, **sizes), classes
     from swath.core.seeds import derive
     from swath.study.preparation import open_task_scene, prepare_task
     from swath.study.recipes import resolve
@@ -328,6 +334,18 @@ def _batch(
     for note in made.split.notes:
         say(f"note: {note}")
     return *scene_batch(made, space, **sizes), made.classes
+
+
+def _number_of(bands: str | None) -> int:
+    """Return how many bands random inputs are to have."""
+    if bands is None:
+        return 3
+    if not bands.isdecimal() or int(bands) < 1:
+        raise RecipeError(
+            f"--bands '{bands}' is no number of bands from 1, which random inputs need; to choose "
+            "bands of a scene, give --scene FILE too"
+        )
+    return int(bands)
 
 
 def _show_ranking(found: ScoreColumns, asked: Sequence[str], top: int) -> None:

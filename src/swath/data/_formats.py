@@ -617,7 +617,7 @@ class RasterSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: _Handle[Any] = _Handle(functools.partial(_open_raster, str(path)))
+        self._file: _Handle[Any] = _Handle(functools.partial(open_raster, str(path)))
         dataset = self._file.get()
         self.shape: tuple[int, int, int] = (dataset.height, dataset.width, dataset.count)
         if any(str(kind).startswith("complex") for kind in dataset.dtypes):
@@ -638,7 +638,7 @@ class RasterSource:
         return np.moveaxis(pixels, 0, 2)
 
 
-def _open_raster(path: str) -> Any:
+def open_raster(path: str) -> Any:
     try:
         import rasterio
         from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -659,7 +659,7 @@ def _raster_cube(path: Path) -> Cube:
     if path.suffix.lower() == ".hdr":
         path = _envi_data(path)
     source = RasterSource(path)
-    dataset = _open_raster(str(path))
+    dataset = open_raster(str(path))
     with dataset:
         if dataset.count == 0:
             raise DataError(

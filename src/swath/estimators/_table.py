@@ -230,6 +230,23 @@ class Table:
                 return one
         return None
 
+    def proxy_columns(self, metric: str) -> dict[str, Column]:
+        """Return the proxies of the networks behind ``metric``, by their plain names.
+
+        A table of several data sets has them called ``DATASET-naswot``, as its costs.
+        """
+        prefixes = {
+            one.metric.removesuffix("parameters")
+            for one in self.columns.values()
+            if one.role == "cost" and one.metric.endswith("-parameters")
+        }
+        data_set = next((one for one in prefixes if metric.startswith(one)), "")
+        return {
+            one.name.removeprefix(data_set): one
+            for one in self.columns.values()
+            if one.role == "proxy" and one.metric.startswith(data_set)
+        }
+
     def _row_of_another_order(self, architecture: Architecture) -> int:
         """Look again with the genes in the space's order; say what is wrong otherwise."""
         self.space.validate(architecture)

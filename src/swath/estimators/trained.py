@@ -18,20 +18,22 @@ from torch import nn
 from swath import spaces
 from swath.core import devices
 from swath.core.architecture import Architecture
-from swath.core.errors import Infeasible, RecipeError, RunError
+from swath.core.errors import Infeasible, MismatchError, RecipeError, RunError
 from swath.core.evaluation import Cost, Direction, Evaluation
 from swath.core.seeds import derive
 from swath.estimators import registry
-from swath.networks.cost import count_flops_per_pixel, count_parameters
+from swath.networks.cost import count_flops, count_flops_per_pixel, count_parameters
+from swath.networks.late_fusion import LateFusion
 from swath.networks.latency import measure_latency
 from swath.networks.patchwise import Patchwise, patch_network
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
-from swath.tasks.scene import SceneTask
+from swath.tasks.base import Task
+from swath.tasks.patches import PatchTask
 from swath.training.loop import TrainingSettings, train
 
-__all__ = ["TaskSource", "TrainedEstimator"]
+__all__ = ["TaskSource", "TrainedEstimator", "require_patch_answers"]
 
-TaskSource = SceneTask | Callable[[], SceneTask]
+TaskSource = Task | Callable[[], Task]
 """A task, or what makes it: a function that can be pickled and is called once in a process."""
 
 
@@ -46,7 +48,7 @@ class TrainedEstimator:
     Parameters
     ----------
     space, space_options : the search space by name, and what it is created with.
-    task : the scene task, or a function that makes it (:data:`TaskSource`).
+    task : of any kind, or a function that makes it (:data:`TaskSource`).
     training : how a network is trained; ``iterations`` is the budget where there are no others.
     budgets : iterations that can be asked for, ascending; the learning rate falls over the whole
         of each.
@@ -84,9 +86,14 @@ class TrainedEstimator:
         """A large accuracy is good."""
         return "maximize"
 
+    def prepared(self) -> Task:
+        """Return the task with its data loaded; a process makes it once."""
+        return _prepared(self.task)
+
     def cost(self, architecture: Architecture) -> Cost:
         """Return parameters and operations per pixel, and the latency where it is measured.
 
+        Operations are those of a whole patch where a task has patches with one label each.
         Nothing is allocated unless the latency is measured.
 
         Raises
@@ -165,17 +172,29 @@ class TrainedEstimator:
             )
         return replace(self.training, iterations=budget)
 
-    def _build(self, architecture: Architecture, task: SceneTask) -> nn.Module:
+    def _build(self, architecture: Architecture, task: Task) -> nn.Module:
         inputs, outputs = InputSpec(task.bands), OutputSpec(task.classes)
-        return self._space().build_dense(architecture, inputs, outputs)
+        space = self._space()
+        if task.patch is None:
+            return space.build_dense(architecture, inputs, outputs)
+        require_patch_answers(space)
+        if not isinstance(task, PatchTask) or task.fusion == "input":
+            return space.build(architecture, inputs, outputs)
+        bands = list(task.patches.sensor_bands().values())
+        of_each = (InputSpec(each.stop - each.start) for each in bands)
+        return LateFusion([space.build(architecture, one, outputs) for one in of_each], bands)
 
-    def _cost(self, network: nn.Module, task: SceneTask) -> Cost:
+    def _cost(self, network: nn.Module, task: Task) -> Cost:
+        if task.patch is None:
+            side = network.patch if isinstance(network, Patchwise) else self.training.window
+            flops = count_flops_per_pixel(network, task.bands)
+        else:
+            side = task.patch
+            flops = _patch_flops(network, task.bands, side)
         latency = None
         if self.latency:
-            side = network.patch if isinstance(network, Patchwise) else self.training.window
             shape = (1, task.bands, side, side)
             latency = measure_latency(patch_network(network), shape, self.device).median
-        flops = count_flops_per_pixel(network, task.bands)
         return Cost(count_parameters(network), flops, latency=latency)
 
     @contextlib.contextmanager
@@ -191,23 +210,42 @@ class TrainedEstimator:
             torch.set_num_threads(threads)
 
 
-_TASKS: dict[bytes, SceneTask] = {}
+def require_patch_answers(space: SearchSpace) -> None:
+    """Raise :class:`RecipeError` where the networks of a space cannot learn a task of patches."""
+    if space.answers != "patch":
+        raise RecipeError(
+            f"the networks of space '{space.name}' label every pixel, but the task has one label "
+            "for each patch; choose a space that answers for a patch, such as nasbench201"
+        )
 
 
-def _prepared(source: TaskSource) -> SceneTask:
-    """Return the task with its image in memory; one that a function makes is kept for the next.
+def _patch_flops(network: nn.Module, bands: int, patch: int) -> int:
+    try:
+        return count_flops(network, bands, patch)
+    except MismatchError as error:
+        raise RecipeError(
+            f"{error}; the space reads patches of one size: give it that of the task "
+            f"(space.options.patch={patch}), or the task that of the space"
+        ) from error
+
+
+_TASKS: dict[bytes, Task] = {}
+
+
+def _prepared(source: TaskSource) -> Task:
+    """Return the task with its data loaded; one that a function makes is kept for the next.
 
     A function that was sent anew with each evaluation is known again by its pickled form.
     """
-    if isinstance(source, SceneTask):
-        task = source
-    else:
+    if callable(source):
         key = pickle.dumps(source)
         if key not in _TASKS:
-            _TASKS.clear()  # a process works for one study at a time: hold no second scene
+            _TASKS.clear()  # a process works for one study at a time: hold no second task's data
             _TASKS[key] = source()
         task = _TASKS[key]
-    _ = task.image
+    else:
+        task = source
+    task.load()
     return task
 
 

@@ -15,11 +15,13 @@ registry: Registry[Strategy] = Registry(
     "strategy",
     lazy={
         "evolution": "swath.strategies.evolution",
+        "genetic": "swath.strategies.genetic",
         "local-search": "swath.strategies.local_search",
         "npenas": "swath.strategies.npenas",
         "nsga2": "swath.strategies.optuna_adapter",
         "optuna": "swath.strategies.optuna_adapter",
         "random": "swath.strategies.random",
+        "rank-and-train": "swath.strategies.rank_and_train",
         "successive-halving": "swath.strategies.successive_halving",
         "tpe": "swath.strategies.optuna_adapter",
     },

@@ -15,6 +15,12 @@ best by prediction of all that is untried: a list is short enough for that, and 
 not near its parent.  The Gaussian process alone predicts there: it takes a second for a search of
 150 trials, where the graph network would have to look at thousands of graphs each round.  This was
 chosen on the average accuracies of HyTAS's tables (Indian Pines, Houston, Pavia).
+
+With ``features``, one more predictor is heard in either variant, a Gaussian process that learns
+which of its inputs matter: the few numbers that tell the whole of a network, and its ranks by the
+named proxies among all that is known or looked at.  Ranks, since the scores of some proxies span
+many orders of magnitude.  It was chosen over randomised trees, which did hardly worse, on the
+average accuracies of HyTAS's tables.
 """
 
 from __future__ import annotations
@@ -34,6 +40,7 @@ from swath.spaces.base import SearchSpace
 from swath.spaces.restricted import Listed
 from swath.strategies import registry
 from swath.strategies._memory import Memory, mutate, require_positive
+from swath.strategies.scoring import Scoring, score_names
 
 if TYPE_CHECKING:
     from swath.estimators.predictors.base import Predictor
@@ -50,7 +57,7 @@ _ATTEMPTS = 5  # mutations a wanted mutant, after which its parent is taken to h
 
 @registry.register("npenas")
 @dataclass(frozen=True)
-class NPENAS:
+class NPENAS(Scoring):
     """Evaluates those mutants of the best architectures that a predictor thinks best.
 
     A round fits the predictor from scratch to all that was evaluated, makes a pool of untried
@@ -77,6 +84,8 @@ class NPENAS:
         published one.
     predictor : fields of :class:`swath.estimators.predictors.gin.GINOptions` that are to differ
         from the variant's.
+    features : names of proxies whose ranks one more predictor sees (see the module); as those of
+        :class:`swath.strategies.rank_and_train.RankAndTrain`.
     """
 
     variant: Literal["refined", "published"] = "refined"
@@ -88,9 +97,11 @@ class NPENAS:
     mutations: int = 1
     strangers: int | None = None
     predictor: Mapping[str, Any] = field(default_factory=dict)
+    features: tuple[str, ...] = ()
     _memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "features", score_names(self.features))
         require_positive("npenas", self, "initial", "batch", "pool", "parents", "mutations")
         for option, known in (("variant", VARIANTS), ("candidates", CANDIDATES)):
             given = getattr(self, option)
@@ -112,6 +123,11 @@ class NPENAS:
         if self.predictor:
             self._predictor_options()  # refuses what it does not know
 
+    @property
+    def score_names(self) -> tuple[str, ...]:
+        """The features."""
+        return self.features
+
     def propose(self, space: SearchSpace, history: History, seed: int) -> list[Proposal]:
         """Return the rest of the random start, or the best of a pool of mutants."""
         # A score that is no number teaches nothing; two are needed to tell better from worse.
@@ -123,20 +139,15 @@ class NPENAS:
         rng = numpy_generator(seed, "npenas", len(history))
         taken = self._memory.taken(space, history)
         if self.variant == "refined" and isinstance(space, Listed):
-            return self._best_listed(space, history, known, taken)
+            return self._best_listed(space, history, known, taken, seed)
         mutants = self._mutants(space, known, rng, taken)
         if not mutants:
             return []
         strangers = self._memory.draw_many(
             space, _STRANGERS * self.pool if self._share else 0, rng, taken
         )
-        ranking = _joint_ranking(
-            space,
-            history,
-            known,
-            [*mutants, *strangers],
-            self._predictors(),
-            derive(seed, "npenas", len(history)),
+        ranking = self._joint_ranking(
+            space, history, known, [*mutants, *strangers], self._predictors(), seed
         )
         best = [
             *_best(mutants, ranking[: len(mutants)], self.batch - self._share),
@@ -145,7 +156,12 @@ class NPENAS:
         return [Proposal(architecture) for architecture in best]
 
     def _best_listed(
-        self, space: Listed, history: History, known: Sequence[Trial], taken: set[Architecture]
+        self,
+        space: Listed,
+        history: History,
+        known: Sequence[Trial],
+        taken: set[Architecture],
+        seed: int,
     ) -> list[Proposal]:
         """Return the best, by prediction, of all that is listed and untried, without copies."""
         untried: list[Architecture] = []
@@ -157,8 +173,40 @@ class NPENAS:
             return []
         from swath.estimators.predictors.kernel import KernelPredictor
 
-        ranking = _joint_ranking(space, history, known, untried, [KernelPredictor()], seed=0)
+        ranking = self._joint_ranking(space, history, known, untried, [KernelPredictor()], seed)
         return [Proposal(architecture) for architecture in _best(untried, ranking, self.batch)]
+
+    def _joint_ranking(
+        self,
+        space: SearchSpace,
+        history: History,
+        known: Sequence[Trial],
+        pool: Sequence[Architecture],
+        predictors: Sequence[Predictor],
+        seed: int,
+    ) -> np.ndarray:
+        """Return (pool,) sums of the ranks that the predictors give, the best having the largest.
+
+        Each ranks as much as the others, and so does the one that sees the features.
+        """
+        from scipy.stats import rankdata
+
+        learned = sorted(known, key=lambda trial: trial.number)
+        architectures = [trial.architecture for trial in learned]
+        targets = np.array([history.merit(trial) for trial in learned])
+        of_round = derive(seed, "npenas", len(history))
+        total = np.zeros(len(pool))
+        for predictor in predictors:
+            predictor.fit(space, architectures, targets, of_round)
+            total += rankdata(predictor.predict(pool))
+        if self.features:
+            from swath.estimators.predictors.relevance import RelevancePredictor
+
+            shares = self.ranks([*architectures, *pool], seed) / (len(learned) + len(pool))
+            of_features = RelevancePredictor()
+            of_features.fit(space, architectures, targets, of_round, shares[: len(learned)])
+            total += rankdata(of_features.predict(pool, shares[len(learned) :]))
+        return total
 
     @property
     def _share(self) -> int:
@@ -226,24 +274,3 @@ def _best(
 ) -> list[Architecture]:
     """Return those with the highest scores, best first; of equals the earlier first."""
     return [architectures[i] for i in np.argsort(-scores, kind="stable")[:count]]
-
-
-def _joint_ranking(
-    space: SearchSpace,
-    history: History,
-    known: Sequence[Trial],
-    pool: Sequence[Architecture],
-    predictors: Sequence[Predictor],
-    seed: int,
-) -> np.ndarray:
-    """Return (pool,) sums of the ranks that the predictors give, the best having the largest."""
-    from scipy.stats import rankdata
-
-    learned = sorted(known, key=lambda trial: trial.number)
-    architectures = [trial.architecture for trial in learned]
-    targets = np.array([history.merit(trial) for trial in learned])
-    total = np.zeros(len(pool))
-    for predictor in predictors:
-        predictor.fit(space, architectures, targets, seed)
-        total += rankdata(predictor.predict(pool))
-    return total

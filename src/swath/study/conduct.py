@@ -63,7 +63,7 @@ def run_study(
         begun = _as_begun(RunFolder(Path(out)), resolved)
         RunFolder.check(out, begun)
     # Names, options and files are looked at before anything is written.
-    parts = make_parts(resolved)
+    parts = make_parts(resolved, progress)
     go = functools.partial(
         studies.run_study,
         parts.space,

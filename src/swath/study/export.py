@@ -27,7 +27,8 @@ def rows(study: Study) -> list[dict[str, Any]]:
     """Return the trials in the order of their numbers, each with the same columns.
 
     Genes are called ``gene.NAME``, objectives by their names, and what else the estimator told
-    ``metric.NAME``; ``seconds`` is what the evaluation took, as the estimator states it.
+    ``metric.NAME``; ``seconds`` is what the evaluation took, as the estimator states it, and
+    ``proposing_seconds`` the trial's share in what the strategy took for its batch.
     """
     named = [_row(study, record) for record in study.records]
     columns = list(dict.fromkeys(column for row in named for column in row))
@@ -58,6 +59,7 @@ def to_json(study: Study) -> str:
             else record.trial.evaluation.to_dict(),
             "reason": record.trial.reason,
             "wall_seconds": record.seconds,
+            "proposing_seconds": record.proposing,
         }
         for record in study.records
     ]
@@ -84,4 +86,8 @@ def _row(study: Study, record: Record) -> dict[str, Any]:
             for name, value in evaluation.metrics.items()
             if isinstance(value, str | int | float | None)
         }
-    return row | {"wall_seconds": record.seconds, "reason": trial.reason}
+    return row | {
+        "wall_seconds": record.seconds,
+        "proposing_seconds": record.proposing,
+        "reason": trial.reason,
+    }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from swath import estimators, spaces, strategies
 from swath.core.errors import RecipeError, nearest
 from swath.core.history import Objective
 from swath.core.registry import Registry
+from swath.study.patch_tasks import PatchTaskSettings, make_patch_task, open_patches
+from swath.study.scorers import with_scores
 from swath.study.settings import Strict, TaskSettings, resolve_as
 from swath.study.study_recipe import StudyRecipe
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "create_part", "make_parts", "make_task"]
 
 T = TypeVar("T")
+Progress = Callable[[dict[str, Any]], None]
 _COSTS = ("parameters", "flops", "latency", "seconds")
 
 
@@ -36,8 +39,12 @@ class Parts(NamedTuple):
     facts: dict[str, Any]
 
 
-def make_parts(recipe: StudyRecipe) -> Parts:
+def make_parts(recipe: StudyRecipe, progress: Progress | None = None) -> Parts:
     """Return the parts of a study, and what is written of them.
+
+    Parameters
+    ----------
+    progress : told how far a strategy is that scores networks before it proposes any.
 
     Raises
     ------
@@ -52,7 +59,7 @@ def make_parts(recipe: StudyRecipe) -> Parts:
         of_estimator |= {
             "task": settings.model_dump(mode="json"),
             "training": recipe.training or {},
-            "scene": _fingerprint(settings),
+            "scene": _fingerprint(settings, recipe.seed),
         }
     elif recipe.task is not None or recipe.training is not None:
         raise RecipeError(
@@ -61,12 +68,20 @@ def make_parts(recipe: StudyRecipe) -> Parts:
         )
     estimator = create_part(estimators.registry, recipe.estimator.name, options)
     space = _space(recipe, estimator)
+    if isinstance(recipe.task, PatchTaskSettings):
+        _refuse_dense(space)
     facts = {
         "space": {"name": space.name, "options": dict(space.options)},
         "strategy": recipe.strategy.model_dump(mode="json"),
         "estimator": of_estimator,
     }
-    return Parts(space, strategy, estimator, _objectives(recipe, estimator), facts)
+    return Parts(
+        space,
+        with_scores(strategy, estimator, progress),
+        estimator,
+        _objectives(recipe, estimator),
+        facts,
+    )
 
 
 def make_task(settings: TaskSettings, seed: int) -> SceneTask:
@@ -106,7 +121,7 @@ def create_part(registry: Registry[T], name: str, options: Mapping[str, Any]) ->
         ) from error
 
 
-def _trained(recipe: StudyRecipe, settings: TaskSettings) -> dict[str, Any]:
+def _trained(recipe: StudyRecipe, settings: TaskSettings | PatchTaskSettings) -> dict[str, Any]:
     """Return what the recipe's other sections tell the estimator "trained"."""
     from swath.training.loop import TrainingSettings
 
@@ -120,9 +135,19 @@ def _trained(recipe: StudyRecipe, settings: TaskSettings) -> dict[str, Any]:
     return {
         "space": space.name,
         "space_options": dict(space.options),
-        "task": functools.partial(make_task, settings, recipe.seed),
+        "task": (
+            functools.partial(make_patch_task, settings, recipe.seed)
+            if isinstance(settings, PatchTaskSettings)
+            else functools.partial(make_task, settings, recipe.seed)
+        ),
         "training": resolve_as(Sections, [{"training": recipe.training or {}}]).training,
     }
+
+
+def _refuse_dense(space: SearchSpace) -> None:
+    from swath.estimators.trained import require_patch_answers
+
+    require_patch_answers(space)
 
 
 def _asks_for_latency(recipe: StudyRecipe) -> bool:
@@ -130,9 +155,11 @@ def _asks_for_latency(recipe: StudyRecipe) -> bool:
     return "latency" in {*recipe.constraints, *(one.name for one in recipe.objectives)}
 
 
-def _fingerprint(settings: TaskSettings) -> dict[str, Any]:
+def _fingerprint(settings: TaskSettings | PatchTaskSettings, seed: int) -> dict[str, Any]:
     from swath.study.preparation import open_task_scene
 
+    if isinstance(settings, PatchTaskSettings):
+        return open_patches(settings, seed).fingerprint()
     return dict(open_task_scene(settings).fingerprint())
 
 

@@ -161,15 +161,10 @@ def of_table(table: Table, metric: str | None = None, own: ScoreColumns | None =
     given: Mapping[str, Floats] = {}
     if own is not None:
         given, rows = _joined(own, architectures, f"table '{table.name}'")
-    data_set = _data_set(table, column.metric)
-    for one in table.columns.values():
-        if one.role == "proxy" and one.metric.startswith(data_set):
-            name = one.name.removeprefix(data_set)
-            scores[f"{name} (table)" if name in given else name] = one.values[rows]
-    directions: dict[str, Direction] = {
-        name: table.columns[f"{data_set}{name.removesuffix(' (table)')}"].direction
-        for name in scores
-    }
+    directions: dict[str, Direction] = {}
+    for name, one in table.proxy_columns(column.metric).items():
+        told = f"{name} (table)" if name in given else name
+        scores[told], directions[told] = one.values[rows], one.direction
     chosen = [architectures[row] for row in rows]
     rivals = trivial_rivals(table.space, chosen)
     rivals |= {name: given[name] if name in given else v[rows] for name, v in sizes.items()}
@@ -263,13 +258,3 @@ def _joined(
         )
     places, chosen = np.array(found).T
     return {name: values[places] for name, values in own.columns.items()}, chosen
-
-
-def _data_set(table: Table, metric: str) -> str:
-    """Return how the names of a metric's proxies begin in a table of several data sets."""
-    prefixes = {
-        one.metric.removesuffix("parameters")
-        for one in table.columns.values()
-        if one.role == "cost" and one.metric.endswith("-parameters")
-    }
-    return next((one for one in prefixes if metric.startswith(one)), "")

@@ -42,12 +42,15 @@ class Record(NamedTuple):
     ----------
     batch, batch_size : number of the first trial of its batch, and how many the strategy proposed.
     seconds : wall-clock time of the evaluation, where it ran.
+    proposing : the trial's share in the seconds that the strategy took for its batch, such as those
+        of predictors and of proxies.
     """
 
     trial: Trial
     batch: int
     batch_size: int
     seconds: float
+    proposing: float = 0.0
 
 
 class Store:
@@ -177,6 +180,7 @@ def _attributes(record: Record) -> dict[str, Any]:
         "architecture": trial.architecture.key,
         "evaluation": None if trial.evaluation is None else trial.evaluation.to_dict(),
         "seconds": record.seconds,
+        "proposing": record.proposing,
     }
     told = {"number": trial.number, "budget": trial.budget, "reason": trial.reason, _FACTS: rest}
     return {key: value for key, value in told.items() if value is not None}
@@ -270,4 +274,5 @@ def _record(stored: FrozenTrial, space: str, genes: Sequence[str]) -> Record:
         None if evaluation is None else Evaluation.from_dict(evaluation),
         told.get("reason"),
     )
-    return Record(trial, rest["batch"], rest["batch_size"], rest["seconds"])
+    place = rest["batch"], rest["batch_size"]
+    return Record(trial, *place, rest["seconds"], rest.get("proposing", 0.0))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -27,6 +28,7 @@ from swath.core.seeds import derive
 from swath.study.constraints import Limits, restricted
 from swath.study.describe import describe_study
 from swath.study.pareto import non_dominated
+from swath.study.scorers import with_scores
 from swath.study.store import Record, Store, create, open_store, plain
 from swath.study.workers import Executor, InProcess, Job, Outcome
 
@@ -171,6 +173,7 @@ def run_study(
         raise RecipeError("an objective stands twice in the list; name each once")
     limits = {key: dict(limit) for key, limit in (constraints or {}).items()}
     searched = restricted(space, estimator, limits)
+    strategy = with_scores(strategy, estimator, progress)
     about = plain(facts or describe_study(space, strategy, estimator))
     about |= {
         "genes": plain({gene.name: gene.choices for gene in space.genes}),
@@ -218,6 +221,7 @@ class _Course:
         self._space, self._strategy, self._goals, self._seed = space, strategy, goals, seed
         self._store, self._progress = store, progress
         self._done = {record.trial.number: record for record in records}
+        self._proposing = 0.0  # seconds
         self._best: float | None = None
         self._infeasible = 0
         for record in records:
@@ -266,7 +270,9 @@ class _Course:
 
     def _propose(self) -> Sequence[Proposal]:
         history = History(tuple(self._trials), self._goals)
+        begun = time.perf_counter()
         batch = tuple(self._strategy.propose(self._space, history, self._seed))
+        self._proposing = time.perf_counter() - begun
         for proposal in batch:
             self._space.validate(proposal.architecture)
         return batch
@@ -284,9 +290,10 @@ class _Course:
                 "the strategy no longer proposes what is missing of its last batch; continue with "
                 "the versions of swath and its libraries with which the study was begun"
             )
+        proposing = self._proposing / len(jobs)
         for outcome in executor.run(list(jobs.values())):
             trial = self._judged(jobs[outcome.number].proposal, outcome)
-            record = Record(trial, self._start, self._size, outcome.seconds)
+            record = Record(trial, self._start, self._size, outcome.seconds, proposing)
             if self._store is not None:
                 self._store.add(record)
             self._done[trial.number] = record

@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from swath.core.errors import RecipeError
+from swath.study.patch_tasks import PatchTaskSettings, read_task
 from swath.study.settings import (
     LimitSettings,
     PartSettings,
@@ -50,7 +51,8 @@ class StudyRecipe(Strict):
     objectives : the first one decides what is best.
     constraints : limits of "parameters", "flops" and "latency", checked before an evaluation.
     task, training : of the estimator "trained": the scene with its split, and how networks are
-        trained; as in the recipes of ``swath search``.
+        trained, as in the recipes of ``swath search``; or patches, where the task has the key
+        ``kind: patches`` (:class:`~swath.study.patch_tasks.PatchTaskSettings`).
     """
 
     name: str = "swath"
@@ -62,7 +64,7 @@ class StudyRecipe(Strict):
     estimator: PartSettings
     objectives: tuple[ObjectiveSettings, ...] = (ObjectiveSettings(),)
     constraints: dict[str, LimitSettings] = Field(default_factory=dict)
-    task: TaskSettings | None = None
+    task: TaskSettings | PatchTaskSettings | None = None
     training: dict[str, Any] | None = None
 
     @field_validator("objectives", mode="before")
@@ -71,6 +73,11 @@ class StudyRecipe(Strict):
         if not isinstance(given, list | tuple):
             given = [given]
         return [{"name": one} if isinstance(one, str) else one for one in given]
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _read_task(cls, given: Any) -> Any:
+        return read_task(given)
 
     @field_validator("strategy", "estimator", "space", mode="before")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from swath import strategies
-from swath.core.errors import RecipeError
+from swath.core.errors import RecipeError, UnknownName, nearest
+from swath.study.one_shot_section import ONE_SHOT
 from swath.study.settings import LimitSettings, PartSettings, Strict, given_limits, named_part
 
 __all__ = ["DIFFERENTIABLE", "StudySettings", "fitted", "require_strategy"]
@@ -49,14 +51,17 @@ class StudySettings(Strict):
 
 
 def require_strategy(name: str) -> None:
-    """Refuse a name that is neither a registered strategy's nor "differentiable".
+    """Refuse a name that is neither of a search by trials nor of one with a supernet.
 
     Raises
     ------
     UnknownName : with the nearest name.
     """
-    if name != DIFFERENTIABLE and name not in strategies.registry:
-        strategies.registry.get(name)
+    known = sorted({*strategies.names(), *ONE_SHOT, DIFFERENTIABLE})
+    if name not in known:
+        raise UnknownName(
+            f"there is no strategy '{name}'{nearest(name, known)}; known: {', '.join(known)}"
+        )
 
 
 def fitted(settings: StudySettings) -> StudySettings:
@@ -76,6 +81,11 @@ def fitted(settings: StudySettings) -> StudySettings:
             "the differentiable search makes no trials; leave the section study out (study: null)"
         )
     require_strategy(strategy.name)
+    if strategy.name in ONE_SHOT:
+        raise RecipeError(
+            f"the strategy '{strategy.name}' makes no trials; leave the section study out and give "
+            f"the section one_shot (--strategy {strategy.name} does both)"
+        )
     if strategy.name == _HALVING:
         budgets = settings.budgets or tuple(strategy.options.get("budgets", ()))
         budgets = budgets or _two_budgets(settings.iterations)
@@ -89,13 +99,29 @@ def fitted(settings: StudySettings) -> StudySettings:
             f"instead of study.budgets, or the strategy {_HALVING}"
         )
     else:
-        options = dict(strategy.options) or _fitting(strategy.name, settings.trials)
+        options = _with_fitting(strategy.name, strategy.options, settings.trials)
     part = strategy.model_copy(update={"options": options})
     return settings.model_copy(update={"strategy": part})
 
 
+def _with_fitting(strategy: str, given: Mapping[str, Any], trials: int) -> dict[str, Any]:
+    """Return the given options; with those that fit the trials, unless a number is among them.
+
+    Numbers go together: a given tournament need not fit into a population that was not asked for.
+    """
+    numbers = any(isinstance(value, int | float) for value in given.values())
+    fitting = {} if numbers else _fitting(strategy, trials)
+    if fitting and strategy == "npenas" and given.get("features"):
+        fitting["pool"] = max(20, 5 * fitting["batch"])  # each that is looked at is scored
+    return {**fitting, **given}
+
+
 def _fitting(strategy: str, trials: int) -> dict[str, Any]:
-    """Return options with which half of the trials at most are drawn at random."""
+    """Return options with which half of the trials at most are drawn at random.
+
+    Scoring a candidate takes a fraction of a second where training one takes seconds, so that ten
+    for each trial, and never fewer than fifty, are a small part of the whole.
+    """
     half = max(2, trials // 2)
     if strategy == "evolution":
         return {"population": min(30, half), "tournament": min(10, max(2, half // 2))}
@@ -103,6 +129,8 @@ def _fitting(strategy: str, trials: int) -> dict[str, Any]:
         return {"initial": min(10, half), "batch": min(10, max(1, trials // 4))}
     if strategy == "local-search":
         return {"initial": min(10, half)}
+    if strategy == "rank-and-train":
+        return {"candidates": min(1000, max(50, 10 * trials))}
     return {}
 
 

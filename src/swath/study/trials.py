@@ -21,6 +21,7 @@ from swath.study.constraints import restricted
 from swath.study.parts import create_part, make_task
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
+from swath.study.scorers import with_scores
 from swath.study.store import load
 from swath.study.studies import Study, run_study
 from swath.tasks.scene import SceneTask
@@ -80,7 +81,7 @@ def search_by_trials(
     settings = recipe.study
     assert settings is not None
     source = task if workers == 1 else _from_recipe(recipe)
-    strategy, estimator = _parts(source, recipe)
+    strategy, estimator = _parts(source, recipe, progress)
     begun = time.perf_counter()
     earlier = _seconds_of_trials(folder.search)
     study = run_study(
@@ -101,7 +102,9 @@ def search_by_trials(
     return FoundByTrials(best.architecture, study, earlier + time.perf_counter() - begun)
 
 
-def _parts(source: TaskSource, recipe: Recipe) -> tuple[Strategy, TrainedEstimator]:
+def _parts(
+    source: TaskSource, recipe: Recipe, progress: Progress | None = None
+) -> tuple[Strategy, TrainedEstimator]:
     settings = recipe.study
     assert settings is not None
     strategy = create_part(strategies.registry, settings.strategy.name, settings.strategy.options)
@@ -114,7 +117,7 @@ def _parts(source: TaskSource, recipe: Recipe) -> tuple[Strategy, TrainedEstimat
         device=recipe.device,
         latency="latency" in settings.constraints,
     )
-    return strategy, estimator
+    return with_scores(strategy, estimator, progress), estimator
 
 
 def _from_recipe(recipe: Recipe) -> Callable[[], SceneTask]:
@@ -144,7 +147,7 @@ def _seconds_of_trials(store: Path) -> float:
         _, _, records = load(store)
     except RunError:  # begun without a trial; whatever else is wrong, the study itself says
         return 0.0
-    return sum(record.seconds for record in records)
+    return sum(record.seconds + record.proposing for record in records)
 
 
 def _none_feasible(study: Study) -> str:
