@@ -13,6 +13,7 @@ __all__ = [
     "Run",
     "Study",
     "__version__",
+    "footprint",
     "map_scene",
     "open_run",
     "open_scene",
@@ -32,7 +33,7 @@ _HOMES = {
 _PARTS = {"proxies": "swath.estimators.proxies"}
 
 if TYPE_CHECKING:
-    from swath.api import Run, map_scene, open_run, open_scene, search, train
+    from swath.api import Run, footprint, map_scene, open_run, open_scene, search, train
     from swath.study.conduct import open_study, run_study
     from swath.study.studies import Study
 

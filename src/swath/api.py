@@ -29,6 +29,7 @@ from swath.core.seeds import derive
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels, open_scene
 from swath.data.scene import Scene
+from swath.study.one_shot_section import ONE_SHOT, fitted_one_shot
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
 from swath.study.run import Model, RunFolder
 from swath.study.study_section import DIFFERENTIABLE, require_strategy
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from swath.landscape.footprint import Footprint
+    from swath.landscape.neighbours import Neighbourhood
+    from swath.landscape.sources import Source
     from swath.mapping import MapResult
     from swath.mapping.engine import MapMode
     from swath.mapping.product import ClassTable
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Run",
+    "footprint",
     "load_architecture",
     "map_scene",
     "open_run",
@@ -132,12 +137,13 @@ def search(
     recipe : a file, the name of one that comes with swath, or its keys.
     space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
     architecture : train this one; nothing is searched.
-    strategy : of a search by trials (``swath strategies``), or "differentiable"; None: as the
-        recipe says.
+    strategy : how to search, one of ``swath strategies``: of a search by trials, with a supernet
+        ("spos", "fairnas", "se-nas") or "differentiable"; None: as the recipe says.
     trials : how many networks such a search trains.
     workers : processes that train them; the scene must be given by a file or name then.
     overrides : "section.key=value", over everything else.
-    progress : called with each event: {"phase": "search" | "trials" | "train" | "map", ...} with
+    progress : called with each event: {"phase": "search" | "supernet" | "children" | "trials"
+        | "train" | "map", ...} with
         figures, or
         {"phase": "scene" | "split" | "note" | "resume" | "complete", "text": ...}, or
         {"phase": "begin", "name": "search" | "trials" | "train", "total": ...}.
@@ -218,6 +224,40 @@ def train(
     return search(scene, labels, architecture=architecture, **options)
 
 
+def footprint(
+    source: Source,
+    metric: str | None = None,
+    budget: int | None = None,
+    *,
+    neighbourhood: Neighbourhood | None = None,
+    nearest: int = 20,
+    **options: Any,
+) -> Footprint:
+    """Measure the landscape of a search problem.
+
+    >>> found = swath.footprint("nas_bench_201", "cifar100-test")     # doctest: +SKIP
+    >>> found.measures["ruggedness"]                                  # doctest: +SKIP
+
+    Parameters
+    ----------
+    source : a table by name, file or value; a study by its folder, URL or value; or a
+        :class:`swath.landscape.Landscape` of one's own.
+    metric, budget : of a table; None: its first, and the largest.
+    neighbourhood, nearest : who neighbours whom; see :func:`swath.landscape.of_mapping`.
+    options : of the measures; see :func:`swath.landscape.footprint`.
+
+    Raises
+    ------
+    SwathError : what was given cannot be used; the message says what and how to go on.
+    """
+    from swath import landscape
+
+    (opened,) = landscape.open_landscapes(
+        source, metric, budget, neighbourhood=neighbourhood, nearest=nearest
+    )
+    return landscape.footprint(opened, **options)
+
+
 def load_architecture(path: PathLike) -> Architecture:
     """Read an architecture from a file, or from a run folder (``best/architecture.json``).
 
@@ -284,6 +324,9 @@ def map_scene(
     )
 
 
+_NO_SEARCH = {"study": None, "one_shot": None}
+
+
 def _resolve(
     scene: Scene | PathLike | None,
     labels: Any,
@@ -322,7 +365,7 @@ def _resolve(
     layers.append({**top, "task": task})
     if architecture is not None:
         # Nothing is searched: how the recipe would have searched is no fact of the run.
-        layers.append({"architecture": json.loads(architecture.to_json()), "study": None})
+        layers.append({"architecture": json.loads(architecture.to_json()), **_NO_SEARCH})
     if strategy is not None or trials is not None:
         layers += _search_layers(resolve(*layers), strategy, trials)
     return resolve(*layers, overrides=overrides)
@@ -336,14 +379,14 @@ def _search_layers(
         raise RecipeError(
             "the architecture is given, so that nothing is searched; leave strategy and trials out"
         )
-    if strategy == DIFFERENTIABLE or (strategy is None and before.study is None):
+    if strategy in (DIFFERENTIABLE, *ONE_SHOT) or (strategy is None and before.study is None):
         if trials is not None:
             raise RecipeError(
-                "the differentiable search makes no trials; leave their number out, or give a "
-                "strategy of 'swath strategies' too"
+                "this search makes no trials; leave their number out, or give a strategy that "
+                "makes some, one of 'swath strategies'"
             )
-        return [{"study": None}]
-    layers: list[Mapping[str, Any]] = []
+        return [{"study": None, "one_shot": _one_shot_layer(before, strategy)}]
+    layers: list[Mapping[str, Any]] = [{"one_shot": None}]
     if strategy is not None:
         require_strategy(strategy)
         if before.study is None or before.study.strategy.name != strategy:
@@ -352,6 +395,15 @@ def _search_layers(
     if trials is not None:
         layers.append({"study": {"trials": trials}})
     return layers
+
+
+def _one_shot_layer(before: Recipe, strategy: str | None) -> Mapping[str, Any] | None:
+    """Return the section of a one-shot strategy: the recipe's own, or one that fits it."""
+    if strategy is None or strategy == DIFFERENTIABLE:
+        return None
+    if before.one_shot is not None and before.one_shot.strategy == strategy:
+        return {}
+    return fitted_one_shot(strategy, before.training)
 
 
 def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene:
@@ -389,13 +441,17 @@ def _prepare(scene: Scene, recipe: Recipe, progress: Progress) -> _Job:
     space = spaces.create(recipe.space.name, **recipe.space.options)
     if recipe.architecture is not None:
         space.validate(Architecture.from_dict(recipe.architecture))
-    elif recipe.study is None:
+    elif recipe.study is None and recipe.one_shot is None:
         supernets.require_mixture(space)
     task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
     if recipe.architecture is None and recipe.study is not None:
         from swath.study.trials import check_trials
 
         check_trials(space, task, recipe)
+    if recipe.architecture is None and recipe.one_shot is not None:
+        from swath.study.one_shot import check_one_shot
+
+        check_one_shot(space, task, recipe)
     rows, columns, bands = task.scene.shape
     progress(
         {

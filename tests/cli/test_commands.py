@@ -17,6 +17,9 @@ import pytest
 import yaml
 
 from swath import strategies
+from swath.study.one_shot_section import ONE_SHOT
+from swath.study.recipes import resolve
+from swath.study.study_section import DIFFERENTIABLE
 
 COMMANDS = ["search", "train", "map", "report", "data", "spaces", "recipes", "demo", "strategies"]
 HEAVY = {"torch", "rasterio", "matplotlib", "sklearn", "scipy", "h5py", "pydantic", "dask"}
@@ -71,6 +74,7 @@ def test_version(cli: Any) -> None:
         (["report", "a", "b"], "unexpected"),
         (["spaces", "hsi3"], "did you mean 'hsi3d'"),
         (["strategies", "randon"], "did you mean 'random'"),
+        (["strategies", "se-nass"], "did you mean 'se-nas'"),
         (["estimators", "traind"], "did you mean 'trained'"),
         (["recipes", "show", "hsi3d-quik"], "did you mean 'hsi3d-quick'"),
         (["data", "info", "salnas-a"], "did you mean 'salinas-a'"),
@@ -119,6 +123,29 @@ def test_search_by_trials(cli: Any, scene_file: Path, tmp_path: Path) -> None:
         assert looked.status == 0, looked.err
     shown = cli("study", "show", tmp_path / "run" / "search").out
     assert re.search(r"^trials +2$", shown, re.MULTILINE)
+
+
+def test_search_with_a_supernet(cli: Any, scene_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    tiny = {
+        "training.steps": 2, "training.epochs": 1, "training.later_epochs": 1,
+        "training.snapshots": 1, "training.batch": 2, "shrinking.stages": 1,
+        "shrinking.children": 1, "recalibration": 2, "population": 4, "parents": 2,
+        "crossover": 1, "generations": 1,
+    }  # fmt: skip
+    settings = [
+        word for key, value in tiny.items() for word in ("--set", f"one_shot.{key}={value}")
+    ]
+    words = cli.words(scene_file, folder, "--label-variable", "labels", "--strategy", "se-nas")
+    result = cli(*words, *settings)
+    assert result.status == 0, result.err
+    page = (folder / "report.html").read_text("utf-8")
+    assert "trained for 2 epochs in 2 stages" in page
+    assert "The strategy se-nas then judged 4 of the" in page
+    assert "Which operators left when" in page
+    assert "Too few sizes" not in page
+    refused = cli(*words, *settings, "--trials", "3")
+    assert "makes no trials" in refused.message
 
 
 def test_the_command_is_kept(trained: Any, scene_file: Path) -> None:
@@ -297,7 +324,33 @@ def test_strategies_and_estimators(cli: Any) -> None:
     names = strategies.names()
     lines = cli("strategies").out.splitlines()
     told = {line.split()[0] for line in lines if line.strip()}
-    assert set(names) <= told
+    assert {*names, *ONE_SHOT, DIFFERENTIABLE} <= told
+
+
+@pytest.mark.parametrize("name", [*ONE_SHOT, DIFFERENTIABLE])
+def test_options_of_a_strategy_with_a_supernet_are_those_that_can_be_set(
+    cli: Any, name: str
+) -> None:
+    shown = cli("strategies", name).out.split("options (--set ")[1]
+    where = shown.split(".NAME")[0]
+    listed = dict(re.findall(r"^(\w[\w.]+) {2,}(\S+)", shown.split("───\n")[1], re.MULTILINE))
+    assert len(listed) > 15
+    assert ("shrinking.drop" in listed) == (name == "se-nas")
+    assert listed.get("training.paths") == {"fairnas": "'fair'", "differentiable": None}.get(
+        name, "'uniform'"
+    )
+    given = {"one_shot": {"strategy": name}} if name in ONE_SHOT else {}
+    resolved = resolve(given)
+    for key, default in listed.items():
+        assert repr(reached(resolved, f"{where}.{key}")) == default
+        resolve(given, overrides=[f"{where}.{key}={default}".replace("None", "null")])
+
+
+def reached(settings: Any, path: str) -> Any:
+    """The value at a path of keys."""
+    for key in path.split("."):
+        settings = getattr(settings, key)
+    return settings
 
 
 def test_recipes(cli: Any, tmp_path: Path) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated
 import typer
 
 from swath import __version__
-from swath.cli import correlate, data, demo, listings, proxies, runs, scores, studies, table
+from swath.cli import (
+    correlate,
+    data,
+    demo,
+    landscape,
+    listings,
+    proxies,
+    runs,
+    scores,
+    studies,
+    table,
+)
 
 __all__ = ["app"]
 
@@ -50,6 +61,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(table.app, name="table")
 app.command("score")(scores.score)
 app.command("correlate")(correlate.correlate)
+app.command("landscape")(landscape.landscape)
 app.command("spaces")(listings.spaces)
 app.command("strategies")(listings.strategies)
 app.command("estimators")(listings.estimators)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,15 +56,86 @@ def spaces(
     show(table(("option", "default"), [(key, str(v)) for key, v in space.options.items()]))
 
 
+_WITH_SUPERNET = {
+    "differentiable": "weights and choices learned together (3D-ANAS; hsi3d alone)",
+    "fairnas": "one-shot: each update trains every operator of a gene equally often (FairNAS)",
+    "se-nas": "one-shot: the space shrinks in stages, the supernet expands (SE-NAS)",
+    "spos": "one-shot: each update trains an architecture drawn uniformly (SPOS)",
+}
+"""Strategies that train one supernet instead of a network a trial."""
+
+
 def strategies(
     name: Annotated[
         str | None, typer.Argument(help="Show this one in detail.", metavar="NAME")
     ] = None,
 ) -> None:
-    """List the strategies of a search by trials, or show one: its options."""
+    """List the strategies of a search, or show one: its options."""
     from swath import strategies as registered
 
-    _show_parts(registered.registry, name, "swath strategies NAME", "study.strategy.options")
+    if name is None:
+        of_trials = [
+            (one, "trials", _about(registered.registry, one)) for one in registered.names()
+        ]
+        others = [(one, "a supernet", about) for one, about in _WITH_SUPERNET.items()]
+        show(table(("strategy", "judges by", "what it is"), sorted(of_trials + others)))
+        typer.echo(
+            "\n'swath strategies NAME' shows its options; 'swath search --strategy NAME' uses it."
+        )
+    elif name in _WITH_SUPERNET:
+        _show_supernet_strategy(name)
+    else:
+        from swath.study.study_section import require_strategy
+
+        require_strategy(name)
+        _show_parts(registered.registry, name, "swath strategies NAME", "study.strategy.options")
+
+
+def _show_supernet_strategy(name: str) -> None:
+    """Show the settings of a strategy with a supernet and their defaults."""
+    typer.echo(f"{name}: {_WITH_SUPERNET[name]}\n")
+    if name == "differentiable":
+        from swath.strategies.differentiable import DifferentiableSettings
+
+        typer.echo(inspect.getdoc(DifferentiableSettings))
+        typer.echo("\noptions (--set search.NAME=VALUE)\n")
+        show(table(("option", "default"), _flat(asdict(DifferentiableSettings()))))
+        return
+    from swath.strategies.one_shot import OneShotSettings, Shrinking
+    from swath.study.one_shot_section import OneShotSection, fitted_one_shot, with_strategy
+    from swath.supernets.training import SupernetTraining
+    from swath.training.loop import TrainingSettings
+
+    given = with_strategy({"strategy": name})
+    training = SupernetTraining(**given.get("training", {}))
+    shrinking = Shrinking() if "shrinking" in given else None
+    parts = [OneShotSettings, OneShotSection, SupernetTraining, *([Shrinking] if shrinking else [])]
+    for part in parts:
+        typer.echo(f"{inspect.getdoc(part)}\n")
+    settings = asdict(OneShotSection(strategy=name, training=training, shrinking=shrinking))
+    fitted = dict(_flat(fitted_one_shot(name, TrainingSettings()))).keys() - dict(_flat(given))
+    rows = [
+        (key, value, "fitted" if key in fitted else "")
+        for key, value in _flat(settings)
+        if key != "strategy"
+    ]
+    typer.echo("options (--set one_shot.NAME=VALUE)\n")
+    show(table(("option", "default", "with --strategy"), rows))
+    typer.echo(
+        "\nDefaults are the published values, where there are any. 'fitted': --strategy gives a "
+        "value\nthat suits the recipe's training; the run's recipe.yaml has them all."
+    )
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]:
+    """Return (key, value) of nested settings, keys joined by dots."""
+    rows: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            rows += _flat(value, f"{before}{key}.")
+        else:
+            rows.append((before + key, repr(value)))
+    return rows
 
 
 def estimators(

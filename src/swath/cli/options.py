@@ -187,8 +187,7 @@ Space = Annotated[
 Strategy = Annotated[
     str | None,
     typer.Option(
-        help="How to search: a name of 'swath strategies', or differentiable (hsi3d alone); by "
-        "default as the recipe says.",
+        help="How to search: a name of 'swath strategies'; by default as the recipe says.",
         metavar="NAME",
         rich_help_panel=_HOW,
     ),
@@ -196,7 +195,7 @@ Strategy = Annotated[
 Trials = Annotated[
     int | None,
     typer.Option(
-        help="How many networks a strategy trains to compare them.",
+        help="How many networks a strategy trains to compare them, where it makes trials.",
         min=1,
         metavar="N",
         rich_help_panel=_HOW,
@@ -223,8 +222,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Any other setting of the recipe, such as search.epochs=5; may be given several "
-        "times.",
+        help="Any other setting of the recipe, such as training.iterations=500; may be given "
+        "several times.",
         metavar="KEY=VALUE",
         rich_help_panel=_HOW,
     ),

@@ -82,6 +82,12 @@ def read_event(event: Mapping[str, Any]) -> Step | None:
         return Step(phase, event["done"], event["total"], "trial", _of_trials(event))
     if phase == "score":
         return Step(phase, event["done"], event["total"], "network")
+    if phase == "children":
+        best = f"best accuracy {100 * event['best']:.1f} %"
+        return Step(phase, event["done"], event["total"], "child", best)
+    if phase == "supernet":
+        facts = f"loss {event['loss']:.3f}, {event['operators']} operators left"
+        return Step(phase, event["epoch"], event["epochs"], "epoch", facts)
     if phase not in ("search", "train"):
         return None
     facts = (

@@ -76,6 +76,7 @@ def line_chart(
     shade: tuple[float, float, str] | None = None,
     mark: Mark | None = None,
     y_range: tuple[float, float] | None = None,
+    dividers: Sequence[float] = (),
     size: tuple[float, float] = (520, 260),
 ) -> str | None:
     """Return an SVG line chart, or None where no series has a point.
@@ -88,6 +89,7 @@ def line_chart(
     percent : values are fractions, shown as percent.
     shade : a range of x shown apart, with its meaning.
     y_range : limits of the vertical axis; by default those of the values.
+    dividers : values of x at which something new begins.
     size : width and height in pixels.
     """
     lines = [(one, _points(one)) for one in series]
@@ -114,6 +116,9 @@ def line_chart(
         parts.append(_label(frame.x(value), frame.bottom + 17, _number(value), "tick middle"))
     parts.append(_label(frame.right, frame.bottom + 34, x_label, "small end"))
     parts.append(f'<path class="axis" d="M{frame.left:g} {frame.bottom:g}H{frame.right:g}"/>')
+    for value in dividers:
+        place = f"M{frame.x(value):.1f} {frame.top:g}V{frame.bottom:g}"
+        parts.append(f'<path class="divider" d="{place}"/>')
     for number, (one, points) in enumerate(lines):
         if not one.dots:
             route = "L".join(f"{frame.x(x):.1f} {frame.y(y):.1f}" for x, y in points)
@@ -242,7 +247,7 @@ class _Frame:
         if low_x == high_x:
             low_x, high_x = low_x - 1, high_x + 1
         width, height = size
-        return cls(low_x, high_x, low, high, log, 46, width - 18, 56, height - 42)
+        return cls(low_x, high_x, low, high, log, 54, width - 18, 56, height - 42)
 
     def x(self, value: float) -> float:
         share = (value - self.low_x) / (self.high_x - self.low_x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from swath.study.backends import journal_path
 from swath.study.conduct import find_studies, open_study
 from swath.study.studies import Study
 
-__all__ = ["LabelClass", "RunRecord", "read_run"]
+__all__ = ["LabelClass", "OneShotRecord", "RunRecord", "read_run"]
 
 Map = NDArray[np.int64]
 History = tuple[dict[str, Any], ...]
@@ -42,13 +42,28 @@ class LabelClass:
 
 
 @dataclass(frozen=True)
+class OneShotRecord:
+    """A search with a supernet: its epochs, shrinkings and judged children, and its ranking.
+
+    ``children`` were judged at the end of a stage, each with the stage's number from 0.  Without
+    ``ranking`` the search has not ended.
+    """
+
+    epochs: History
+    stages: History = ()
+    children: History = ()
+    ranking: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The contents of a run folder.
 
     ``truth`` and ``prediction`` are (rows, columns) class indices, -1 for none; ``split`` is
     (rows, columns): 0 none, 1 train, 2 validation, 3 test, 4 hidden.  All three show every
-    ``stride``-th pixel.  ``study`` is the search, where it was one by trials.  What the folder does
-    not have is empty or None.
+    ``stride``-th pixel.  ``study`` is the search where it was one by trials, ``one_shot`` where it
+    was one with a supernet whose best is taken, ``search`` has the epochs of any other.  What the
+    folder does not have is empty or None.
     """
 
     folder: Path
@@ -59,6 +74,7 @@ class RunRecord:
     operators: tuple[str, ...] = ()
     search: History = ()
     study: Study | None = None
+    one_shot: OneShotRecord | None = None
     training: History = ()
     classes: tuple[LabelClass, ...] = ()
     truth: Map | None = None
@@ -94,6 +110,8 @@ def read_run(folder: str | Path) -> RunRecord:
     classes = _classes(metrics.get("classes"))
     recipe_text, recipe = _recipe(folder / "recipe.yaml")
     truth, split, prediction, stride = _maps(folder, classes)
+    epochs = _history(folder / "search/history.jsonl", "epoch")
+    with_supernet = any(record.get("phase") == "supernet" for record in epochs)
     return RunRecord(
         folder=folder,
         metrics=metrics,
@@ -101,8 +119,9 @@ def read_run(folder: str | Path) -> RunRecord:
         recipe=recipe,
         recipe_text=recipe_text,
         operators=tuple(map(str, _json(folder / "search/operators.json").get("operators") or ())),
-        search=_history(folder / "search/history.jsonl", "epoch"),
+        search=() if with_supernet else epochs,
         study=_study(folder / "search"),
+        one_shot=_one_shot(folder / "search", epochs) if with_supernet else None,
         training=_history(folder / "training/history.jsonl", "iteration"),
         classes=classes,
         truth=truth,
@@ -140,17 +159,35 @@ def _history(path: Path, step: str) -> History:
     A killed run may leave half a line, and its resumption repeats the steps after the last
     checkpoint: broken lines are passed over and the later record of a step counts.
     """
+    records = {record[step]: record for record in _lines(path) if isinstance(record.get(step), int)}
+    return tuple(records[key] for key in sorted(records))
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSON lines file, if there is one, without broken lines."""
     if not path.is_file():
-        return ()
-    records: dict[int, dict[str, Any]] = {}
+        return
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        if isinstance(record, dict) and isinstance(record.get(step), int):
-            records[record[step]] = record
-    return tuple(records[key] for key in sorted(records))
+        if isinstance(record, dict):
+            yield record
+
+
+def _one_shot(folder: Path, epochs: History) -> OneShotRecord:
+    children: dict[tuple[int, str], dict[str, Any]] = {}
+    for record in _lines(folder / "children.jsonl"):
+        if isinstance(record.get("stage"), int) and isinstance(record.get("evaluation"), dict):
+            children[record["stage"], str(record.get("key"))] = record
+    stages = _json(folder / "stages.json").get("stages")
+    return OneShotRecord(
+        epochs=epochs,
+        stages=tuple(stages) if isinstance(stages, list) else (),
+        children=tuple(children.values()),
+        ranking=_json(folder / "ranking.json"),
+    )
 
 
 def _study(store: Path) -> Study | None:

@@ -23,6 +23,8 @@ from swath.report.html import (
     table,
     text,
 )
+from swath.report.networks import draw_network
+from swath.report.one_shot import one_shot
 from swath.report.record import RunRecord
 from swath.report.trials import trials
 from swath.report.words import count, counted, is_number, percent
@@ -37,23 +39,43 @@ _MOVES = ("narrower", "same width", "wider")
 
 
 def network(run: RunRecord) -> Html:
-    """Return the drawn architecture, or its genes where no drawing is known for its space."""
+    """Return the drawn architecture with its genes; these alone where it cannot be drawn."""
     genes = run.architecture.get("genes")
     if not isinstance(genes, Mapping) or not genes:
         return section("Network", sentence("No architecture is recorded in this run."))
-    space = run.architecture.get("space")
     try:
-        drawing = _hsi3d(run, genes) if space == "hsi3d" else None
-        reason = f"Drawings of space {space} are not to be had; these are its genes."
+        drawing = _hsi3d(run, genes) if run.architecture.get("space") == "hsi3d" else _drawn(run)
     except SwathError as error:
-        drawing, reason = None, f"The architecture cannot be drawn: {error}."
-    if drawing is None:
-        columns = [Column("gene"), Column("value")]
-        rows = [[str(name), str(value)] for name, value in genes.items()]
-        return section("Network", sentence(reason), table(columns, rows))
+        reason = f"The architecture cannot be drawn: {error}. These are its genes."
+        return section("Network", sentence(reason), _genes(genes))
     key = run.architecture.get("key")
     words = join("Key of the architecture: ", Html(f"<code>{text(key)}</code>"), between="")
-    return section("Network", drawing, sentence(words) if key else None)
+    named = sentence(words) if key else None
+    if run.architecture.get("space") == "hsi3d":
+        return section("Network", drawing, named)
+    return section("Network", drawing, Html("<h3>Genes</h3>"), _genes(genes), named)
+
+
+def _genes(genes: Record) -> Html:
+    """Return the genes as a table, in columns where there are many."""
+    rows = [[str(name), str(value)] for name, value in genes.items()]
+    listed = table([Column("gene"), Column("value")], rows)
+    return Html(f'<div class="columns">{listed}</div>') if len(rows) > 12 else listed
+
+
+def _drawn(run: RunRecord) -> Html:
+    """Return the drawing of a network of any space.
+
+    Raises
+    ------
+    SwathError : the space is not known here, or the architecture is none of it.
+    """
+    from swath import spaces
+    from swath.core.architecture import Architecture
+
+    architecture = Architecture.from_dict(run.architecture)
+    space = spaces.create(architecture.space, **run.options)
+    return draw_network(space, space.architecture(architecture.as_dict()))
 
 
 def _hsi3d(run: RunRecord, genes: Record) -> Html:
@@ -126,10 +148,13 @@ def _array(value: Any) -> NDArray[np.float64] | None:
 def search(run: RunRecord) -> Html:
     """Return the search curves, the weights of the operators and of the moves by epoch.
 
-    Of a search by trials, :func:`swath.report.trials.trials`.
+    Of a search by trials, :func:`swath.report.trials.trials`, and of one with a supernet whose best
+    architecture is taken, :func:`swath.report.one_shot.one_shot`.
     """
     if run.study is not None:
         return trials(run, run.study)
+    if run.one_shot is not None:
+        return one_shot(run, run.one_shot)
     records = run.search
     if not records:
         words = "No search is recorded."

@@ -9,6 +9,7 @@ STYLE = """
   --fill: #f4f6f8; --empty: #e8ebee; --accent: #1f5f99;
   --blue: 34,102,170; --orange: 205,102,32;
   --s0: #2266aa; --s1: #cc6a1c; --s2: #2c8a62; --s3: #8b4aa8; --s4: #9a7a12; --s5: #5b6570;
+  --k5: #b23a6b;
   --con: #e3eefa; --con-line: #2266aa; --sep: #e2f3ea; --sep-line: #2c8a62;
   --skip: #f4f6f8; --skip-line: #8a949e; --warn: #fdf3e3; --warn-line: #cc6a1c;
 }
@@ -18,6 +19,7 @@ STYLE = """
     --fill: #1d2126; --empty: #2a2f35; --accent: #7db5ec;
     --blue: 90,160,230; --orange: 235,140,70;
     --s0: #6aaef0; --s1: #f0a05a; --s2: #62c79a; --s3: #c490dc; --s4: #d6b84e; --s5: #a3adb7;
+    --k5: #f08ab0;
     --con: #1b2f44; --con-line: #6aaef0; --sep: #1a3429; --sep-line: #62c79a;
     --skip: #23282e; --skip-line: #7c8690; --warn: #33281a; --warn-line: #f0a05a;
   }
@@ -66,7 +68,7 @@ figure { margin: 0 0 22px; }
 svg { display: block; max-width: 100%; height: auto; }
 .wide .heat { min-width: 760px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 20px 40px; }
-.scroll + .soft { margin-top: 9px; }
+.scroll + .soft, .legend + .soft { margin-top: 9px; }
 .trio { display: grid; grid-template-columns: repeat(3, 1fr); gap: 12px 28px; }
 .maps { display: grid; gap: 20px; align-items: start; }
 .maps.n1 { grid-template-columns: 1fr; } .maps.n2 { grid-template-columns: 1fr 1fr; }
@@ -126,6 +128,8 @@ svg .halo { font-size: 11.5px; paint-order: stroke; stroke: var(--paper); stroke
   stroke-linejoin: round; }
 .chart .grid { stroke: var(--rule); fill: none; } .chart .axis { stroke: var(--faint);
   fill: none; }
+.chart .divider { stroke: var(--faint); stroke-dasharray: 4 3; fill: none; }
+.chart .share { fill: rgb(var(--blue)); }
 .chart .shade { fill: var(--fill); }
 .chart .dot { fill: var(--paper); stroke-width: 1.6; }
 .chart .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
@@ -143,6 +147,12 @@ svg .halo { font-size: 11.5px; paint-order: stroke; stroke: var(--paper); stroke
 .graph .label.con { fill: var(--con); stroke: var(--con-line); }
 .graph .label.sep { fill: var(--sep); stroke: var(--sep-line); }
 .graph .label.skip { stroke-dasharray: 4 3; }
+.graph .plain, .graph .label.plain { fill: var(--skip); stroke: var(--skip-line);
+  stroke-dasharray: 4 3; }
+.k0 { --kind: var(--s0); } .k1 { --kind: var(--s1); } .k2 { --kind: var(--s2); }
+.k3 { --kind: var(--s3); } .k4 { --kind: var(--s4); } .k5 { --kind: var(--k5); }
+.graph [class*=" k"] { fill: var(--kind); fill-opacity: .14; stroke: var(--kind); }
+.swatch[class*=" k"] { background: var(--kind); }
 .graph .edge { fill: none; stroke: var(--soft); stroke-width: 1.3; }
 .graph .head { fill: var(--soft); }
 .widths .move { stroke: var(--rule); stroke-width: 1.5; } .widths .move.taken {

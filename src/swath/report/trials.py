@@ -16,7 +16,7 @@ from swath.report.record import RunRecord
 from swath.report.words import count, counted, percent, plain, short
 from swath.study.studies import Study
 
-__all__ = ["trials"]
+__all__ = ["axis_limits", "correlation_with_size", "trials"]
 
 _TOP = 5
 
@@ -73,7 +73,7 @@ def _best_so_far(study: Study) -> str | None:
     # A step holds until the next trial, and the last one until the end of the search.
     ends = [*numbers[1:], study.trials[-1].number]
     x = [place for start, end in zip(numbers, ends, strict=True) for place in (start, end)]
-    limits, outside = _limits(scores)
+    limits, outside = axis_limits(scores)
     return line_chart(
         [
             Series("best so far", x, [value for value in so_far for _ in range(2)]),
@@ -90,7 +90,7 @@ def _best_so_far(study: Study) -> str | None:
 def _by_size(study: Study) -> str | None:
     """Return scores over the numbers of parameters."""
     pairs = _sizes_and_scores(study)
-    limits, outside = _limits([score for _, score in pairs])
+    limits, outside = axis_limits([score for _, score in pairs])
     sizes, scores = [size for size, _ in pairs], [score for _, score in pairs]
     return line_chart(
         [Series("one trial", sizes, scores, dots=True)],
@@ -101,7 +101,7 @@ def _by_size(study: Study) -> str | None:
     )
 
 
-def _limits(scores: Sequence[float]) -> tuple[tuple[float, float] | None, str]:
+def axis_limits(scores: Sequence[float]) -> tuple[tuple[float, float] | None, str]:
     """Return limits of the axis that leave out the worst tenth where it would crowd the rest.
 
     None where the axis may fit all; then nothing is said of what is outside.
@@ -139,21 +139,31 @@ def _rival(study: Study, best: Trial) -> str:
         (trial for trial in study.comparable if _evaluation(trial).cost.parameters is not None),
         key=lambda trial: (_evaluation(trial).cost.parameters or 0, -trial.number),
     )
-    correlation = spearman(*np.array(pairs).T)
-    if math.isnan(correlation):
-        words = "All trials have the same score or the same size, so that ranks say nothing. "
-    else:
-        chance = min(1.0, 1.96 / math.sqrt(len(pairs) - 1))
-        words = (
-            "The rank correlation (Spearman) of validation accuracy with the number of parameters "
-            f"is {plain(correlation, 2)} over {count(len(pairs))} trials; by chance alone it lies "
-            f"between ± {plain(chance, 2)} in 95 cases of 100. "
-        )
+    words = correlation_with_size(pairs, "trials")
     if largest.number == best.number:
         return words + "The best network is the largest one: taking that would have done as well."
     return (
         words + f"Taking the largest network tried (trial {largest.number}) would have given "
         f"{percent(_score(largest))}; the best trial has {percent(_score(best))}."
+    )
+
+
+def correlation_with_size(pairs: Sequence[tuple[float, float]], things: str) -> str:
+    """Say how well size alone ranks networks.
+
+    Parameters
+    ----------
+    pairs : (parameters, score) of at least three.
+    things : what they are called.
+    """
+    correlation = spearman(*np.array(pairs).T)
+    if math.isnan(correlation):
+        return f"All {things} have the same score or the same size, so that ranks say nothing. "
+    chance = min(1.0, 1.96 / math.sqrt(len(pairs) - 1))
+    return (
+        "The rank correlation (Spearman) of validation accuracy with the number of parameters "
+        f"is {plain(correlation, 2)} over {count(len(pairs))} {things}; by chance alone it lies "
+        f"between ± {plain(chance, 2)} in 95 cases of 100. "
     )
 
 

@@ -16,6 +16,7 @@ from swath.core.seeds import derive
 from swath.data.scene import Scene
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.strategies.differentiable import differentiable_search, skip_share
+from swath.study.one_shot import search_one_shot
 from swath.study.recipes import Recipe
 from swath.study.run import Model, RunFolder
 from swath.study.trials import search_by_trials
@@ -49,6 +50,8 @@ def find_architecture(
         architecture = space.architecture(architecture.as_dict())  # in the order of the genes
     elif recipe.study is not None:
         architecture, seconds = _search_by_trials(space, task, recipe, folder, progress, workers)
+    elif recipe.one_shot is not None:
+        architecture, seconds = _search_one_shot(space, task, recipe, folder, device, progress)
     else:
         architecture, seconds = _search_differentiably(
             space, task, recipe, folder, device, progress
@@ -88,6 +91,27 @@ def _search_by_trials(
         seconds=found.seconds,
     )
     return found.architecture, found.seconds
+
+
+def _search_one_shot(
+    space: SearchSpace,
+    task: SceneTask,
+    recipe: Recipe,
+    folder: RunFolder,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Architecture, float]:
+    """Return the architecture that a supernet ranks best, and the seconds it took to find."""
+    progress({"phase": "begin", "name": "supernet", "total": None})
+    architecture, found, seconds = search_one_shot(space, task, recipe, folder, device, progress)
+    folder.log(
+        "searched",
+        judged=len(found.ranking),
+        remaining=found.remaining.size(),
+        score=found.ranking[0].evaluation.score,
+        seconds=seconds,
+    )
+    return architecture, seconds
 
 
 def _search_differentiably(

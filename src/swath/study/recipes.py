@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from swath.core.devices import Precision
 from swath.core.errors import RecipeError
 from swath.strategies.differentiable import DifferentiableSettings
+from swath.study.one_shot_section import OneShotSection, with_strategy
 from swath.study.settings import (
     SpaceSettings,
     Strict,
@@ -65,7 +66,9 @@ class Recipe(Strict):
     ----------
     preset : the name under which it was chosen.
     architecture : trained as it is; None: one is searched.
-    study : the search by trials; None: the search is differentiable, as ``search`` says.
+    study : the search by trials; None: there is none.
+    one_shot : the search with a single-path or elastic supernet; None: there is none.
+    search : the differentiable search, where there is neither of these.
     """
 
     preset: str | None = None
@@ -76,8 +79,14 @@ class Recipe(Strict):
     architecture: dict[str, Any] | None = None
     search: DifferentiableSettings = Field(default_factory=DifferentiableSettings)
     study: StudySettings | None = None
+    one_shot: OneShotSection | None = None
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+
+    @field_validator("one_shot", mode="before")
+    @classmethod
+    def _fill_strategy(cls, given: Any) -> Any:
+        return with_strategy(given) if isinstance(given, Mapping) else given
 
     def to_yaml(self) -> str:
         """Return the resolved recipe, every default written out."""
@@ -106,4 +115,8 @@ def resolve(
     recipe = resolve_as(Recipe, [*layers, *map(parse_override, overrides), *named])
     if recipe.study is None:
         return recipe
+    if recipe.one_shot is not None:
+        raise RecipeError(
+            "the recipe has both study and one_shot; leave one of the two searches out (null)"
+        )
     return recipe.model_copy(update={"study": fitted(recipe.study)})

@@ -11,16 +11,18 @@ weights).
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from swath.core.architecture import Architecture
+from swath.core.architecture import Architecture, Value
 from swath.core.errors import MismatchError
+from swath.supernets.base import Group, Remaining, Supernet
 
 __all__ = ["Cut", "Elastic", "interleaved", "leading"]
 
@@ -49,7 +51,7 @@ def interleaved(parts: int) -> Cut:
     return cut
 
 
-class Elastic(nn.Module):
+class Elastic(Supernet):
     """A supernet that runs any architecture on slices of shared weights.
 
     Parameters
@@ -58,6 +60,9 @@ class Elastic(nn.Module):
     build : makes the network of an architecture.  It is called on the meta device, so that no
         weights are drawn.
     cuts : cuts other than :func:`leading`, by the end of a parameter's name.
+    owned : for each gene, in the order of the network, how the names of the parameters begin that
+        only it decides over.  These are what gets copies when the supernet is expanded.
+    absent : the value with which a gene leaves its parameters out, where there is one.
     """
 
     def __init__(
@@ -65,10 +70,15 @@ class Elastic(nn.Module):
         weights: nn.Module,
         build: Callable[[Architecture], nn.Module],
         cuts: Mapping[str, Cut] | None = None,
+        owned: Mapping[str, Sequence[str]] | None = None,
+        absent: Value | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__([(gene,) for gene in owned or {}])
         self.weights = weights
+        self.copies = nn.ParameterDict()
         self.cuts = dict(cuts or {})
+        self.owned = {gene: tuple(beginnings) for gene, beginnings in (owned or {}).items()}
+        self.absent = absent
 
         def outline(architecture: Architecture) -> nn.Module:
             with torch.device("meta"):
@@ -76,10 +86,11 @@ class Elastic(nn.Module):
 
         self._outline = lru_cache(maxsize=64)(outline)
 
-    def forward(self, x: Tensor, architecture: Architecture) -> Tensor:
-        """Return what the architecture's network answers with its slices of the weights."""
+    @contextlib.contextmanager
+    def path(self, architecture: Architecture) -> Iterator[nn.Module]:
+        """Give the network of an architecture on its slices of the weights."""
         outline = self._outline(architecture).train(self.training)
-        return functional_call(outline, self.slices(architecture), (x,), strict=True)
+        yield _Sliced(outline, self.slices(architecture))
 
     def slices(self, architecture: Architecture) -> dict[str, Tensor]:
         """Return the weights of an architecture by parameter name, connected to the shared ones.
@@ -87,14 +98,17 @@ class Elastic(nn.Module):
         Raises
         ------
         MismatchError : the large network lacks a parameter, or has one that is too small.
+        InvalidArchitecture : one of its operators was dropped when the supernet was expanded.
         """
+        self.require(architecture)
         shared = dict(self.weights.named_parameters())
         slices = {}
         for name, parameter in self._outline(architecture).named_parameters():
             shape = parameter.shape
-            part = self._cut(name)(shared[name], shape) if name in shared else None
+            whole = self._whole(name, architecture, shared)
+            part = None if whole is None else self._cut(name)(whole, shape)
             if part is None or part.shape != shape:
-                found = tuple(shared[name].shape) if name in shared else "none of this name"
+                found = "none of this name" if whole is None else tuple(whole.shape)
                 raise MismatchError(
                     f"the supernet cannot give '{name}' of shape {tuple(shape)}: its own is "
                     f"{found}; make it from larger sizes"
@@ -111,3 +125,54 @@ class Elastic(nn.Module):
 
     def _cut(self, name: str) -> Cut:
         return next((cut for end, cut in self.cuts.items() if name.endswith(end)), leading)
+
+    def _whole(
+        self, name: str, architecture: Architecture, shared: Mapping[str, nn.Parameter]
+    ) -> Tensor | None:
+        """Return the large parameter from which an architecture's is cut."""
+        gene = self._owner(name)
+        group = None if gene is None else self.group_of(gene)
+        if group is None or not group.private or name not in shared:
+            return shared.get(name)
+        return self.copies[_label(name, group.combination(architecture))]
+
+    def _owner(self, name: str) -> str | None:
+        return next((gene for gene, begins in self.owned.items() if name.startswith(begins)), None)
+
+    def _separate(self, made: Sequence[Group], remaining: Remaining) -> None:
+        shared = dict(self.weights.named_parameters())
+        kept: dict[str, Tensor] = {}
+        for name in shared:
+            gene = self._owner(name)
+            if gene is None:
+                continue
+            before = self.group_of(gene)
+            after = next((group for group in made if gene in group.genes), before)
+            if not after.private:
+                continue
+            for values in after.combinations(remaining):
+                own = dict(zip(after.genes, values, strict=True))
+                if own[gene] == self.absent:
+                    continue
+                earlier = _label(name, [own[gene] for gene in before.genes])
+                whole = self.copies[earlier] if before.private else shared[name]
+                kept[_label(name, values)] = whole if before == after else whole.detach().clone()
+        self.copies = nn.ParameterDict(kept)
+
+
+class _Sliced(nn.Module):
+    """The network of an architecture, run on weights that are handed to it."""
+
+    def __init__(self, outline: nn.Module, slices: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.outline, self._slices = outline, dict(slices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the network answers."""
+        answer: Tensor = functional_call(self.outline, self._slices, (x,), strict=True)
+        return answer
+
+
+def _label(name: str, values: Sequence[Value]) -> str:
+    """Return under which name a combination's copy of a parameter is kept."""
+    return f"{name}@{','.join(map(str, values))}".replace(".", "/")

@@ -22,7 +22,7 @@ from swath.networks.spectral_transformer import (
     TransformerSizes,
 )
 from swath.spaces.base import InputSpec, OutputSpec
-from swath.spaces.hytas import HyTAS
+from swath.spaces.hytas import NO_LAYER, HyTAS
 from swath.supernets.elastic import Elastic, interleaved
 
 __all__ = ["WEIGHT_ORDERS", "hytas_elastic"]
@@ -79,7 +79,18 @@ def hytas_elastic(
         weights,
         lambda architecture: space.build(architecture, inputs, outputs),
         cuts={"qkv.weight": interleaved(3)},
+        owned=_owned(space),
+        absent=NO_LAYER,
     )
+
+
+def _owned(space: HyTAS) -> dict[str, tuple[str, ...]]:
+    """Return how the names of the parameters begin that each gene decides over."""
+    width, *layers = (gene.name for gene in space.genes)
+    embedding = ("embedding.", "class_token", "positions")
+    return {width: embedding} | {
+        layer: (f"blocks.{number}.",) for number, layer in enumerate(layers)
+    }
 
 
 def _published(sizes: TransformerSizes, seed: int) -> SpectralTransformer:

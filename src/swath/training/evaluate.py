@@ -79,7 +79,7 @@ def recalibrated(network: nn.Module, inputs: Sequence[Tensor]) -> Iterator[None]
             layer.momentum = None  # the plain mean over all batches
             layer.train()
         with torch.no_grad():
-            for x in inputs:
+            for x in inputs if layers else ():
                 network(x)
         network.eval()
         yield

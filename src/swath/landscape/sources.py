@@ -1,0 +1,93 @@
+"""Landscapes by the name of where they come from: a table, a study, or a value of these."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swath.core.errors import RecipeError
+from swath.estimators._table import Table
+from swath.estimators.tables import KNOWN, load_table
+from swath.landscape.fitness import NEAREST, Landscape, of_study, of_table
+from swath.landscape.neighbours import Neighbourhood
+from swath.study import scoring
+from swath.study.backends import is_url, journal_path
+from swath.study.conduct import open_study
+from swath.study.studies import Study
+
+if TYPE_CHECKING:
+    from swath.study.scoring import Measured
+
+__all__ = ["Source", "open_landscapes"]
+
+Source = Landscape | Table | Study | str | os.PathLike[str]
+
+
+def open_landscapes(
+    source: Source,
+    metric: str | None = None,
+    budget: int | None = None,
+    *,
+    columns: Sequence[str] = (),
+    neighbourhood: Neighbourhood | None = None,
+    nearest: int = NEAREST,
+) -> list[Landscape]:
+    """Return the landscape of a source, and those of other figures of the same models.
+
+    Parameters
+    ----------
+    source : a landscape, a table or a study; the name or file of a table; the run folder, journal
+        or URL of a study.
+    metric, budget : of a table; None: its first, and the largest.
+    columns : further figures, with wildcards: proxies, parameters, operations and the like, as
+        ``swath correlate`` knows them.
+    neighbourhood, nearest : as of :func:`swath.landscape.fitness.of_mapping`.
+
+    Raises
+    ------
+    UnknownName, DataError, RunError : there is no such source.
+    RecipeError : it has no such figure, or too few models.
+    """
+    opened = _opened(source)
+    if isinstance(opened, Landscape):
+        if metric is not None or columns:
+            raise RecipeError("a landscape has its own figure; leave metric and columns out")
+        return [opened]
+    measured: Measured | None = None
+    if isinstance(opened, Table):
+        found = of_table(opened, metric, budget, neighbourhood=neighbourhood, nearest=nearest)
+        if columns:
+            measured = scoring.of_table(opened, metric)
+    else:
+        if metric is not None or budget is not None:
+            raise RecipeError("a study has its own objective; leave out metric and budget")
+        found = of_study(opened, neighbourhood=neighbourhood, nearest=nearest)
+        if columns:
+            measured = scoring.of_study(opened)
+    if measured is None:
+        return [found]
+    # Without rivals only what was asked for counts.
+    chosen = dataclasses.replace(measured, rivals=()).only(columns)
+    known = np.isfinite(measured.values)
+    return [
+        found,
+        *(
+            found.with_fitness(values[known], name, chosen.directions.get(name, "maximize"))
+            for name, values in chosen.scores.items()
+        ),
+    ]
+
+
+def _opened(source: Source) -> Landscape | Table | Study:
+    if isinstance(source, Landscape | Table | Study):
+        return source
+    if str(source) in KNOWN:
+        return load_table(source)
+    if is_url(source) or Path(source).is_dir() or journal_path(source) == Path(source):
+        return open_study(source)
+    return load_table(source)

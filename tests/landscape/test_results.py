@@ -1,0 +1,53 @@
+"""The page on the footprint tells the figures of the results file, and the script makes them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> Any:
+    spec = importlib.util.spec_from_file_location(
+        "benchmark_of_landscapes", ROOT / "benchmarks" / "landscape.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def results() -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / "landscape.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("part", ["truth", "rivals", "thinned", "coverage", "reach", "speed"])
+def test_the_tables_of_the_page_are_those_of_the_results(
+    part: str, script: Any, results: Any
+) -> None:
+    page = (ROOT / "docs" / "systems" / "footprint.md").read_text("utf-8")
+    assert getattr(script, f"{part}_table")(results[part]) in page
+
+
+def test_the_limits_are_kept(script: Any, results: Any) -> None:
+    for row in results["speed"].values():
+        assert row["optima"] < script.OPTIMA_LIMIT
+        assert row["step of one walk, us"] < script.STEP_LIMIT
+
+
+def test_what_the_page_says_of_samples_is_in_the_results(results: Any) -> None:
+    for rows in results["coverage"].values():
+        assert -9.5 < rows["ρ(1), 30 walks of 100"]["bias"] < -5.5
+        assert rows["ρ(1), 30 walks of 100"]["inside"] < 0.5
+        assert rows["ρ(1), 30 walks of 100 as one"]["inside"] > 0.85
+        assert rows["optima by Chao"]["inside"] > 0.9
