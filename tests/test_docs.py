@@ -21,6 +21,8 @@ import yaml
 
 from swath.cli.app import app
 from swath.spaces.hsi3d import HSI3DOptions
+from swath.strategies.one_shot import Shrinking
+from swath.study.one_shot_section import OneShotSection
 from swath.study.recipes import load_recipe, preset_names, resolve
 from swath.study.settings import study_names
 from swath.study.study_recipe import resolve_study
@@ -99,6 +101,17 @@ def test_every_key_of_a_recipe_is_told_with_its_default() -> None:
         found = {row[0].strip("`"): values(row[1]) for row in told[name]}
         assert found == json.loads(json.dumps(expected)), name
         assert all(row[2] for row in told[name])
+
+
+def test_every_key_of_a_one_shot_search_is_told_with_its_default() -> None:
+    defaults = dataclasses.asdict(OneShotSection())
+    training = defaults.pop("training")
+    expected = defaults | {f"training.{key}": value for key, value in training.items()}
+    shrinking = dataclasses.asdict(Shrinking())
+    expected |= {f"shrinking.{key}": value for key, value in shrinking.items()}
+    told = rows(section("### `one_shot`"))
+    assert {row[0].strip("`"): values(row[1]) for row in told} == expected
+    assert all(row[2] for row in told)
 
 
 def flat(recipe: str) -> dict[str, Any]:

@@ -367,7 +367,9 @@ def _resolve(
         # Nothing is searched: how the recipe would have searched is no fact of the run.
         layers.append({"architecture": json.loads(architecture.to_json()), **_NO_SEARCH})
     if strategy is not None or trials is not None:
-        layers += _search_layers(resolve(*layers), strategy, trials)
+        # What is said of the searches themselves comes on top of what is chosen for them here.
+        rest = [one for one in overrides if not one.startswith(("one_shot", "study"))]
+        layers += _search_layers(resolve(*layers, overrides=rest), strategy, trials)
     return resolve(*layers, overrides=overrides)
 
 

@@ -486,3 +486,32 @@ def test_no_space_is_called_a_full_disk(
     assert result.status == 2
     assert "the disk is full" in result.message
     assert (run / "report.html").read_bytes() == before
+
+
+# --- one-shot searches ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--strategy", "se-nsa"], "did you mean 'se-nas'"),
+        (["--space", "nasbench101", "--strategy", "spos"], "'nasbench101' has no supernet"),
+        (["--strategy", "spos", "--trials", 3], "makes no trials"),
+        (["--strategy", "spos", "--set", "one_shot.retran=2"], "retrain"),
+        (
+            ["--strategy", "se-nas", "--set", "one_shot.shrinking.drop=0"],
+            "one_shot.shrinking.drop must be at least 1",
+        ),
+        (
+            ["--strategy", "spos", "--set", "one_shot.constraints={parameter: {max: 3}}"],
+            "no constraint 'parameter'",
+        ),
+    ],
+)
+def test_one_shot_searches_that_cannot_begin(
+    cli: Any, refused: Any, arrays: Arrays, tmp_path: Path, words: list[object], said: str
+) -> None:
+    image, labels = arrays()
+    scene = ["--scene", image, "--labels", labels, "--out", tmp_path / "out"]
+    message = refused("search", *scene, "--split", "random", "--train", 5, "--val", 3, *words)
+    assert said in message

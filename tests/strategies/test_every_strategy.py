@@ -28,6 +28,7 @@ FAST: dict[str, dict[str, Any]] = {
     "random": {"batch": 7},
     "rank-and-train": {"proxies": ["total"], "candidates": 17, "batch": 5},
     "evolution": {"population": 8, "tournament": 3, "batch": 2},
+    "genetic": {"population": 8, "parents": 4, "crossover": 4},
     "local-search": {"initial": 4},
     "npenas": {"predictor": {"epochs": 3}, "initial": 6, "batch": 5, "pool": 20, "parents": 4},
     "successive-halving": {"budgets": [1, 3, 9], "number": 9, "brackets": 2},

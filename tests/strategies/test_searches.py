@@ -17,6 +17,7 @@ from swath.core.seeds import numpy_generator
 from swath.estimators.predictors.kernel import KernelPredictor
 from swath.spaces.restricted import Listed
 from swath.strategies.evolution import Evolution, youngest
+from swath.strategies.genetic import Genetic
 from swath.strategies.local_search import LocalSearch
 from swath.strategies.npenas import NPENAS
 from swath.strategies.random import RandomSearch
@@ -331,3 +332,41 @@ def test_nsga2_spreads_over_the_front(toy: Any, search: Search) -> None:
         return float(np.mean(gaps))
 
     assert lost(history[-20:]) < lost(history[:20]) - 1
+
+
+# The genetic search of one-shot supernets
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_genetic_children_have_the_genes_of_the_best(seed: int, toy: Any, search: Search) -> None:
+    space = toy(genes=8, choices=4, copies=False)
+    strategy = Genetic(population=12, parents=3, crossover=5, rate=0.25)
+    history = search(space, strategy, 48, seed=seed)
+    for start in range(12, 48, 12):
+        best = sorted(history.trials[:start], key=lambda t: (-t.evaluation.score, t.number))[:3]
+        parents = [trial.architecture for trial in best]
+        # Of two parents, a gene comes from one or the other.
+        crossed = {
+            space.chain("".join(map(str, genes)))
+            for pair in itertools.combinations(parents, 2)
+            for genes in itertools.product(*({one[g.name] for one in pair} for g in space.genes))
+        }
+        for number in range(start, start + 5):
+            untried = crossed - {trial.architecture for trial in history.trials[:number]}
+            # Where they have no other child left, it is a random one.
+            assert history[number].architecture in untried or not untried
+    found = [trial.evaluation.score for trial in history]
+    assert np.mean(found[36:]) > np.mean(found[:12])
+
+
+def test_genetic_mutants_change_as_many_genes_as_the_rate_says(toy: Any, search: Search) -> None:
+    space = toy(genes=10, choices=4, copies=False)
+    first = search(space, Genetic(population=1, parents=1, crossover=0), 1)
+    parent, changed = first[0].architecture, []
+    for seed in range(400):
+        strategy = Genetic(population=1, parents=1, crossover=0, rate=0.5)
+        (proposal,) = strategy.propose(space, first, seed)
+        changed.append(sum(proposal.architecture[g.name] != parent[g.name] for g in space.genes))
+    # Each gene is drawn anew with probability 1/2, and is then another one in 3 of 4 draws.
+    spread = (10 * 0.375 * 0.625 / 400) ** 0.5
+    assert np.mean(changed) == pytest.approx(3.75, abs=4 * spread)

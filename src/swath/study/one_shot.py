@@ -10,7 +10,7 @@ import torch
 
 from swath.core.architecture import Architecture
 from swath.core.files import write_json
-from swath.core.seeds import derive
+from swath.core.seeds import derive, numpy_generator
 from swath.estimators.trained import TrainedEstimator
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.spaces.restricted import Restricted
@@ -33,12 +33,14 @@ def check_one_shot(space: SearchSpace, task: SceneTask, recipe: Recipe) -> None:
 
     Raises
     ------
-    SwathError : the space has no supernet, or constraints are unknown or contradict.
+    SwathError : the space has no supernet; constraints are unknown, contradict or leave nothing.
     """
     from swath.supernets import require_supernet
 
     require_supernet(space)
-    _allowed_part(space, task, recipe)
+    part = _allowed_part(space, task, recipe)
+    if part is not None:
+        part.sample(numpy_generator(recipe.seed, "constraints"))
 
 
 def search_one_shot(

@@ -73,15 +73,15 @@ def with_strategy(given: Mapping[str, Any]) -> dict[str, Any]:
 def fitted_one_shot(name: str, training: TrainingSettings) -> dict[str, Any]:
     """Return a section that fits a recipe which was not written for a supernet.
 
-    The supernet learns as the recipe's networks do, four times as long in its first stage and
-    1 1/3 times in each later one; there are two of these, and some children of each operator.
+    The supernet learns as the recipe's networks do, twice as long in its first stage and 2/3 as
+    long in each later one; there are two of these, and some children of each operator.
 
     Parameters
     ----------
     name : of the strategy.
     training : of the recipe.
     """
-    steps = max(5, 4 * training.iterations // _EPOCHS)
+    steps = max(5, 2 * training.iterations // _EPOCHS)
     learning = {key: getattr(training, key) for key in _AS_TRAINED} | {
         "epochs": _EPOCHS,
         "later_epochs": _LATER_EPOCHS,
