@@ -22,7 +22,7 @@ from swath.core.architecture import Architecture
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
 from swath.core.files import append_json_line
-from swath.core.seeds import derive
+from swath.core.seeds import derive, seed_torch
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.supernets import create_mixture
 from swath.supernets.hsi3d import HSI3DMixture, Mode
@@ -258,7 +258,7 @@ class _Search:
     def step(self, optimiser: torch.optim.Optimizer, given: Batches, name: str, step: int) -> float:
         """One update of weights or architecture parameters; return the loss."""
         # What a sampled supernet draws follows from the seed and the step alone.
-        torch.manual_seed(derive(self.seed, "search", name, step))
+        seed_torch(derive(self.seed, "search", name, step))
         x, y = given.batch(self.settings.batch, step, augmented=self.settings.pool is None)
         x, y = x.to(self.device), y.to(self.device)
         self.supernet.trains_architecture = name == "architecture"

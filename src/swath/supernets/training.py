@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from swath.core.architecture import Architecture
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
-from swath.core.seeds import derive, numpy_generator
+from swath.core.seeds import derive, numpy_generator, seed_torch
 from swath.spaces.base import SearchSpace
 from swath.supernets.base import Supernet
 from swath.supernets.sampling import Ends, PathSampling, Sizes, ends, update_paths
@@ -133,6 +134,7 @@ class SupernetTrainer:
         )
         # Listed once: to find them takes longer than a small network's step.
         self._parameters = list(supernet.parameters())
+        self._active: list[nn.Parameter] = []
 
     @functools.cached_property
     def ends(self) -> Ends:
@@ -164,20 +166,22 @@ class SupernetTrainer:
             group["lr"] = rate
         # What is drawn (paths, dropout) follows from seed, stage and step alone.
         place = (self.seed, "supernet", self.stage, step)
-        torch.manual_seed(derive(*place))
+        seed_torch(derive(*place))
         paths = update_paths(self.space, settings.paths, numpy_generator(*place), lambda: self.ends)
         number = self._steps_before() + step
         x, y = self.batches.batch(settings.batch, number, augmented=settings.augmentation)
         x, y = x.to(self.device), y.to(self.device)
-        self.optimiser.zero_grad(set_to_none=True)
+        for parameter in self._active:
+            parameter.grad = None
         loss = sum(self._backward(path, x, y, 1 / len(paths)) for path in paths)
-        if not torch.isfinite(torch.tensor(loss)):
+        if not math.isfinite(loss):
             raise RunError(
                 f"the supernet's loss became {loss} in epoch {self.epoch + 1}; lower "
                 "one_shot.training.learning_rate, or use one_shot.training.precision float32"
             )
+        self._active = [one for one in self._parameters if one.grad is not None]
         if settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self._parameters, settings.clip_norm)
+            nn.utils.clip_grad_norm_(self._active, settings.clip_norm)
         self.optimiser.step()
         return loss
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
 from swath.core.files import append_json_line
-from swath.core.seeds import derive
+from swath.core.seeds import derive, seed_torch
 from swath.networks.patchwise import patch_network
 from swath.tasks.base import Task
 from swath.tasks.label_patches import PatchSampling
@@ -235,7 +235,7 @@ class _Loop:
         for group, factor in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         # Whatever a network draws (dropout, noise) follows from the seed and the step alone.
-        torch.manual_seed(derive(self.seed, "step", self.iteration))
+        seed_torch(derive(self.seed, "step", self.iteration))
         x, y = self.batches.batch(settings.batch, self.iteration, augmented=settings.augmentation)
         x, y = x.to(self.device), y.to(self.device)
         if settings.noise:
