@@ -32,8 +32,8 @@ from swath.study.settings import TaskSettings
 from swath.supernets.training import SupernetTraining
 
 TABLE = "hytas_indian"
-CHILDREN = 200
-EPOCHS, STEPS = 20, 60
+CHILDREN = 120
+EPOCHS, STEPS = 16, 50
 
 
 def training(epochs: int, steps: int) -> SupernetTraining:
@@ -41,7 +41,7 @@ def training(epochs: int, steps: int) -> SupernetTraining:
     return SupernetTraining(
         epochs=epochs,
         steps=steps,
-        batch=32,
+        batch=16,
         sampling="balanced",
         augmentation=False,
         optimiser="adamw",
@@ -59,7 +59,7 @@ def measure(seed: int, epochs: int, steps: int, children: int) -> dict[str, Any]
         scene="indian-pines-simulated",
         split="random",
         train=40,
-        validation=20,
+        validation=10,
         small_classes="halve",
         scaling="minmax",
     )
@@ -74,7 +74,7 @@ def measure(seed: int, epochs: int, steps: int, children: int) -> dict[str, Any]
     begun, curve = time.process_time(), []
     while search.trainer.epoch < search.trainer.epochs:
         line = search.train_epoch()
-        if search.trainer.epoch % max(1, epochs // 4) == 0:
+        if search.trainer.epoch % max(1, epochs // 2) == 0:
             found = search.judge(chosen)
             scores = np.array([found[one].score for one in chosen])
             losses = np.array([-found[one].metrics["validation_loss"] for one in chosen])
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few updates and children")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(1)
     sizes = (2, 3, 10) if given.quick else (EPOCHS, STEPS, CHILDREN)
