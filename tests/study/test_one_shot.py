@@ -207,7 +207,7 @@ def test_a_fitted_section_learns_as_the_recipe_does(name: str) -> None:
     made = resolve({"one_shot": fitted_one_shot(name, training)}).one_shot
     assert made is not None
     assert made.strategy == name
-    assert made.training.epochs * made.training.steps == 4 * 300
+    assert made.training.epochs * made.training.steps == 2 * 300
     assert made.training.learning_rate == 0.01
     assert (made.shrinking is not None) == (name == "se-nas")
 

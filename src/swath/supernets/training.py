@@ -134,7 +134,7 @@ class SupernetTrainer:
         )
         # Listed once: to find them takes longer than a small network's step.
         self._parameters = list(supernet.parameters())
-        self._active: list[nn.Parameter] = []
+        self._active = self._parameters  # gradients of an earlier stage are still there
 
     @functools.cached_property
     def ends(self) -> Ends:
