@@ -26,7 +26,8 @@ from scipy.stats import kendalltau, spearmanr
 from swath import spaces
 from swath.core.seeds import numpy_generator
 from swath.estimators.tables import load_table
-from swath.strategies.one_shot import OneShot, OneShotSettings
+from swath.strategies.one_shot import OneShot
+from swath.strategies.one_shot_settings import OneShotSettings
 from swath.study.preparation import open_task_scene, prepare_task
 from swath.study.settings import TaskSettings
 from swath.supernets.training import SupernetTraining

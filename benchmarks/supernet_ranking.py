@@ -46,7 +46,8 @@ from swath.core.seeds import derive, numpy_generator
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.narrowed import Narrowed
 from swath.spaces.nasbench201 import NASBench201
-from swath.strategies.one_shot import OneShot, OneShotSettings, Shrinking
+from swath.strategies.one_shot import OneShot
+from swath.strategies.one_shot_settings import OneShotSettings, Shrinking
 from swath.study.preparation import open_task_scene, prepare_task
 from swath.study.settings import TaskSettings
 from swath.supernets.training import SupernetTraining

@@ -21,7 +21,7 @@ import yaml
 
 from swath.cli.app import app
 from swath.spaces.hsi3d import HSI3DOptions
-from swath.strategies.one_shot import Shrinking
+from swath.strategies.one_shot_settings import Shrinking
 from swath.study.one_shot_section import OneShotSection
 from swath.study.recipes import load_recipe, preset_names, resolve
 from swath.study.settings import study_names

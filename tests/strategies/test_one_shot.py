@@ -19,13 +19,8 @@ from swath.estimators.inherited import asked_as
 from swath.networks.cost import count_parameters
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.spaces.narrowed import Narrowed
-from swath.strategies.one_shot import (
-    FoundOneShot,
-    OneShot,
-    OneShotSettings,
-    Shrinking,
-    one_shot_search,
-)
+from swath.strategies.one_shot import FoundOneShot, OneShot, one_shot_search
+from swath.strategies.one_shot_settings import OneShotSettings, Shrinking
 from swath.supernets.operators import Operator, is_possible, operators, reachable, without
 from swath.supernets.shrinking import dropped
 from swath.supernets.training import SupernetTraining

@@ -101,7 +101,7 @@ def _show_supernet_strategy(name: str) -> None:
         typer.echo("\noptions (--set search.NAME=VALUE)\n")
         show(table(("option", "default"), _flat(asdict(DifferentiableSettings()))))
         return
-    from swath.strategies.one_shot import OneShotSettings, Shrinking
+    from swath.strategies.one_shot_settings import OneShotSettings, Shrinking
     from swath.study.one_shot_section import OneShotSection, fitted_one_shot, with_strategy
     from swath.supernets.training import SupernetTraining
     from swath.training.loop import TrainingSettings

@@ -3,24 +3,24 @@
 Sources: Guo et al., "Single Path One-Shot Neural Architecture Search with Uniform Sampling" (SPOS);
 Chu, Zhang, Xu, "FairNAS"; Hu et al., "Improving One-Shot NAS with Shrinking-and-Expanding Supernet"
 (SE-NAS), and where it is silent "Angle-based Search Space Shrinking" (ABS) by the same first
-author.  They differ in their settings alone (:data:`STRATEGIES`).
+author.  They differ in their settings alone (:mod:`swath.strategies.one_shot_settings`).
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from swath.core.architecture import Architecture
-from swath.core.errors import NothingToSample, RecipeError
+from swath.core.errors import NothingToSample
 from swath.core.evaluation import Evaluation
 from swath.core.files import append_json_line, read_json_lines, write_json
 from swath.core.history import History, Trial
@@ -29,7 +29,7 @@ from swath.estimators.inherited import Inherited, asked_as
 from swath.networks.cost import count_parameters
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.spaces.narrowed import Narrowed
-from swath.strategies.genetic import Genetic
+from swath.strategies.one_shot_settings import OneShotSettings, Shrinking
 from swath.supernets import create_supernet
 from swath.supernets.operators import (
     Operator,
@@ -40,7 +40,6 @@ from swath.supernets.operators import (
     without,
 )
 from swath.supernets.shrinking import (
-    Normalisation,
     angle,
     dropped,
     importance,
@@ -48,118 +47,15 @@ from swath.supernets.shrinking import (
     score,
     sensitivity,
 )
-from swath.supernets.training import SupernetTrainer, SupernetTraining, averaged
+from swath.supernets.training import SupernetTrainer, averaged
 from swath.tasks.base import Task
 from swath.training.batches import batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 
-__all__ = [
-    "STRATEGIES",
-    "FoundOneShot",
-    "OneShot",
-    "OneShotSettings",
-    "Ranked",
-    "Shrinking",
-    "one_shot_search",
-]
+__all__ = ["FoundOneShot", "OneShot", "Ranked", "one_shot_search"]
 
 Progress = Callable[[dict[str, Any]], None]
 Allows = Callable[[Architecture], bool]
-Measure = Literal["score", "importance", "angle", "random"]
-
-
-@dataclass(frozen=True)
-class Shrinking:
-    """How a supernet is shrunk and expanded between stages.  Defaults are those of SE-NAS.
-
-    Parameters
-    ----------
-    measure : of which operators with the least are dropped: "score" S (Eq. 7), "importance" SI
-        (Eq. 5) alone, "angle" (ABS), or "random".
-    normalisation : in Eq. 7, see :func:`swath.supernets.shrinking.score`.
-    drop : k, operators that go in each stage; each gene keeps its best.
-    children : of which each operator's importance is the mean, at least; all where the space is
-        not larger than that takes.
-    stages : how often the space is shrunk; None: until ``target_size``.
-    target_size : architectures that are few enough (ABS; SE-NAS does not say).
-    expand : give combinations of operators their own weights where few enough are left.
-    threshold : T, such combinations of neighbouring layers at most.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    measure: Measure = "score"
-    normalisation: Normalisation = "ratio"
-    drop: int = 10
-    children: int = 1000
-    stages: int | None = None
-    target_size: float = 1e6
-    expand: bool = True
-    threshold: int = 50
-
-    def __post_init__(self) -> None:
-        for name in ("drop", "children", "threshold"):
-            if getattr(self, name) < 1:
-                raise RecipeError(
-                    f"one_shot.shrinking.{name} must be at least 1, not {getattr(self, name)}"
-                )
-        if self.stages is not None and self.stages < 1:
-            raise RecipeError(
-                f"one_shot.shrinking.stages must be at least 1, or null, not {self.stages}"
-            )
-
-
-@dataclass(frozen=True)
-class OneShotSettings:
-    """How a one-shot search runs.
-
-    Parameters
-    ----------
-    strategy : under which name it was chosen.
-    training : of the supernet.
-    shrinking : None: the space stays whole.
-    recalibration : training patches (or windows) over which each child's BatchNorm statistics are
-        gathered before it is judged.
-    enumerate : spaces of at most so many architectures are ranked whole, larger ones searched.
-    population, generations, parents, crossover, rate : of that search, see
-        :class:`~swath.strategies.genetic.Genetic`.
-    retrain : so many of the best are trained on their own, and the best of these is taken.
-    """
-
-    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
-
-    strategy: str = "spos"
-    training: SupernetTraining = field(default_factory=SupernetTraining)
-    shrinking: Shrinking | None = None
-    recalibration: int = 256
-    enumerate: int = 10_000
-    population: int = 50
-    generations: int = 20
-    parents: int = 10
-    crossover: int = 25
-    rate: float = 0.1
-    retrain: int = 1
-
-    def __post_init__(self) -> None:
-        for name in ("generations", "retrain"):
-            if getattr(self, name) < 1:
-                raise RecipeError(f"one_shot.{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("recalibration", "enumerate"):
-            if getattr(self, name) < 0:
-                raise RecipeError(f"one_shot.{name} cannot be negative: {getattr(self, name)}")
-        self.genetic()
-
-    def genetic(self) -> Genetic:
-        """Return the search of spaces that are too large to be listed."""
-        return Genetic(self.population, self.parents, self.crossover, self.rate)
-
-
-STRATEGIES: Mapping[str, Mapping[str, Any]] = {
-    "spos": {},
-    "fairnas": {"training": {"paths": "fair"}},
-    "se-nas": {"shrinking": {}},
-}
-"""What the settings of each published strategy have that differs from the defaults."""
 
 
 @dataclass(frozen=True)
@@ -317,7 +213,7 @@ class OneShot:
         """Train the supernet for an epoch; return its line of the history."""
         loss = self.trainer.train_epoch()
         training = self.settings.training
-        earlier = sum(training.stage_epochs(stage) for stage in range(len(self.stages)))
+        earlier = training.epochs_before(len(self.stages))
         return {
             "phase": "supernet",
             "stage": len(self.stages),
@@ -525,10 +421,8 @@ class OneShot:
         self.seconds = state["seconds"]
         self.trainer = self._trainer()
         self.trainer.load_state(state["trainer"])
-        epochs = sum(
-            self.settings.training.stage_epochs(stage) for stage in range(len(self.stages))
-        )
-        cut_history(history, "epoch", epochs + self.trainer.epoch)
+        earlier = self.settings.training.epochs_before(len(self.stages))
+        cut_history(history, "epoch", earlier + self.trainer.epoch)
         cut_history(self._children, "stage", len(self.stages))
         self._judged = {
             (line["stage"], line["key"]): Evaluation.from_dict(line["evaluation"])

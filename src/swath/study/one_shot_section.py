@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swath.core.errors import UnknownName, nearest
-from swath.strategies.one_shot import STRATEGIES, OneShotSettings
+from swath.strategies.one_shot_settings import STRATEGIES, OneShotSettings
 from swath.study.settings import LimitSettings, given_limits
 
 if TYPE_CHECKING:
@@ -90,9 +90,16 @@ def fitted_one_shot(name: str, training: TrainingSettings) -> dict[str, Any]:
         "final_rate": training.learning_rate / 20,
         "clip_norm": training.clip_norm,
     }
-    dense = {"recalibration": 2 * training.batch}
-    search = {"enumerate": 200, "population": 20, "generations": 8, "parents": 5, "crossover": 10}
-    section: dict[str, Any] = {"strategy": name, "training": learning, **dense, **search}
+    section: dict[str, Any] = {
+        "strategy": name,
+        "training": learning,
+        "recalibration": 2 * training.batch,
+        "enumerate": 200,
+        "population": 20,
+        "generations": 8,
+        "parents": 5,
+        "crossover": 10,
+    }
     if "shrinking" in STRATEGIES[name]:
         section["shrinking"] = {"stages": 2, "children": 12}
     return with_strategy(section)

@@ -88,6 +88,10 @@ class SupernetTraining:
         """Return the epochs of a stage, counted from 0."""
         return self.epochs if stage == 0 else self.later_epochs
 
+    def epochs_before(self, stage: int) -> int:
+        """Return the epochs of all stages before one."""
+        return sum(map(self.stage_epochs, range(stage)))
+
     def rate(self, stage: int, progress: float) -> float:
         """Return the learning rate at a share of a stage."""
         peak = self.learning_rate
@@ -168,7 +172,8 @@ class SupernetTrainer:
         place = (self.seed, "supernet", self.stage, step)
         seed_torch(derive(*place))
         paths = update_paths(self.space, settings.paths, numpy_generator(*place), lambda: self.ends)
-        number = self._steps_before() + step
+        # Numbered through all stages, so that no batch comes twice.
+        number = settings.epochs_before(self.stage) * settings.steps + step
         x, y = self.batches.batch(settings.batch, number, augmented=settings.augmentation)
         x, y = x.to(self.device), y.to(self.device)
         for parameter in self._active:
@@ -195,11 +200,6 @@ class SupernetTrainer:
         loss = share * loss
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
-
-    def _steps_before(self) -> int:
-        """Return the updates of all earlier stages, so that no batch comes twice."""
-        epochs = sum(self.settings.stage_epochs(stage) for stage in range(self.stage))
-        return epochs * self.settings.steps
 
     def _take_snapshot(self) -> None:
         """Move the mean of the snapshots by the weights as they are now."""
