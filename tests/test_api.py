@@ -13,7 +13,9 @@ from safetensors.torch import load_file
 from scipy.io import savemat
 
 import swath
-from swath import api, spaces
+from swath import spaces
+from swath.api.resolving import resolve_call
+from swath.api.scene_runs import open_given_scene
 from swath.core.errors import (
     DataError,
     NothingToSample,
@@ -108,15 +110,15 @@ def test_a_split_without_validation_is_refused_before_anything_is_written(tmp_pa
 def test_bands_and_label_settings_hold_for_open_scenes_too(tmp_path: Path) -> None:
     given = scene()
     recipe = resolve({"task": {"bands": "0-2,5", "label_variable": "gt", "unlabelled": [0, 2]}})
-    opened = api._open(given, None, recipe)
+    opened = open_given_scene(given, None, recipe.task)
     assert opened.bands == (0, 1, 2, 5)
     assert opened.labels is given.labels
     with pytest.raises(DataError, match="has no band 7"):
-        api._open(given, None, resolve({"task": {"bands": "7"}}))
+        open_given_scene(given, None, resolve({"task": {"bands": "7"}}).task)
     values = np.arange(256).reshape(16, 16) % 4
     np.savez(tmp_path / "maps.npz", gt=values, other=values)
     for labels in (tmp_path / "maps.npz", values, values.tolist()):
-        found = api._open(given, labels, recipe).labels
+        found = open_given_scene(given, labels, recipe.task).labels
         assert found is not None
         assert found.original == (1, 3)
 
@@ -328,10 +330,10 @@ def test_a_search_without_a_feasible_trial_says_so(
 
 def test_training_a_given_architecture_leaves_the_search_out(tmp_path: Path) -> None:
     architecture = spaces.create("nasbench201").sample(np.random.default_rng(0))
-    resolved = api._resolve(None, None, None, None, None, architecture, (), {})
+    resolved = resolve_call(None, None, None, None, None, architecture, (), {})
     assert resolved.study is None
     with pytest.raises(RecipeError, match="architecture is given, so that nothing is searched"):
-        api._resolve(None, None, None, None, None, architecture, (), {"strategy": "random"})
+        resolve_call(None, None, None, None, None, architecture, (), {"strategy": "random"})
 
 
 def test_a_strategy_by_name_replaces_the_recipes_alone() -> None:
@@ -339,7 +341,7 @@ def test_a_strategy_by_name_replaces_the_recipes_alone() -> None:
 
     def study(**settings: Any) -> Any:
         given = {"space": {"name": "hytas"}, "study": {"strategy": EVOLUTION, "iterations": 7}}
-        return api._resolve(None, None, given, None, None, None, (), settings).study
+        return resolve_call(None, None, given, None, None, None, (), settings).study
 
     kept = study(strategy="evolution", trials=5)
     assert (kept.strategy.options, kept.trials, kept.iterations) == (EVOLUTION["options"], 5, 7)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from swath import api
+from swath.api.resolving import resolve_call
 from swath.core.architecture import Architecture
 from swath.core.errors import InvalidArchitecture
 from swath.spaces.hsi3d import HSI3D
@@ -61,7 +61,7 @@ def test_the_range_of_values(make_task: MakeTask) -> None:
 
 def test_settings_left_unset_change_nothing() -> None:
     def resolved(**settings: object) -> Recipe:
-        return api._resolve("a.tif", None, None, None, None, None, (), settings)
+        return resolve_call("a.tif", None, None, None, None, None, (), settings)
 
     unset = dict.fromkeys(("train", "validation", "split", "seed", "device", "labels", "block"))
     assert resolved(**unset) == resolved()

@@ -1,0 +1,253 @@
+"""Search, train, measure and report: the main job."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy.typing as npt
+
+from swath.api.resolving import resolve_call
+from swath.api.runs import Run, load_architecture
+from swath.api.scene_runs import finish_scene, introduce_scene, is_in_recipe, open_given_scene
+from swath.core.architecture import Architecture
+from swath.core.errors import RecipeError
+from swath.core.files import write_json
+from swath.core.seeds import derive
+from swath.data.labels import LabelMap
+from swath.data.scene import Scene
+from swath.study.recipes import Recipe
+from swath.study.run import RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+    from swath.spaces.base import SearchSpace
+    from swath.tasks.scene import SceneTask
+
+__all__ = ["search", "train"]
+
+Progress = Callable[[dict[str, Any]], None]
+PathLike = str | os.PathLike[str]
+
+
+def search(
+    scene: Scene | PathLike | None = None,
+    labels: PathLike | LabelMap | npt.ArrayLike | None = None,
+    *,
+    out: PathLike,
+    recipe: PathLike | Mapping[str, Any] | None = None,
+    space: str | None = None,
+    preset: str | None = None,
+    architecture: Architecture | None = None,
+    strategy: str | None = None,
+    trials: int | None = None,
+    workers: int = 1,
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+    command: str | None = None,
+    **settings: Any,
+) -> Run:
+    """Search a network for a scene, train it, map the scene, and write the report.
+
+    The same call continues an interrupted run, and returns a finished one; another scene or other
+    labels than the run was begun with are refused.
+
+    Parameters
+    ----------
+    scene : an open scene, a file, a key of the catalogue, or the name of a simulated scene.
+    labels : where the scene has none yet.
+    out : the run folder.
+    recipe : a file, the name of one that comes with swath, or its keys.
+    space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
+    architecture : train this one; nothing is searched.
+    strategy : how to search, one of ``swath strategies``: of a search by trials, with a supernet
+        ("spos", "fairnas", "se-nas") or "differentiable"; None: as the recipe says.
+    trials : how many networks such a search trains.
+    workers : processes that train them; the scene must be given by a file or name then.
+    overrides : "section.key=value", over everything else.
+    progress : called with each event: {"phase": "search" | "supernet" | "children" | "trials"
+        | "train" | "map", ...} with
+        figures, or
+        {"phase": "scene" | "split" | "note" | "resume" | "complete", "text": ...}, or
+        {"phase": "begin", "name": "search" | "trials" | "train", "total": ...}.
+    command : kept in the run's figures.
+    settings : ``seed``, ``device``, or keys of the recipe's ``task`` such as ``split="random"``,
+        ``train=20``, ``validation=10``; None leaves them as the recipe has them.
+
+    Raises
+    ------
+    SwathError : what was given cannot be used; the message says what and how to go on.
+    """
+    report = progress or (lambda event: None)
+    settings |= {"strategy": strategy, "trials": trials}
+    resolved = resolve_call(scene, labels, recipe, space, preset, architecture, overrides, settings)
+    _check_workers(workers, resolved, scene, labels)
+    text = resolved.to_yaml()
+    folder = RunFolder.check(out, text)
+    if folder.complete and is_in_recipe(scene) and is_in_recipe(labels):
+        return _completed(folder, report)
+    # Nothing is written before all that was given has been looked at.
+    opened = open_given_scene(scene, labels, resolved.task)
+    fingerprint = opened.fingerprint()
+    folder.check_scene(fingerprint)
+    if folder.complete:
+        return _completed(folder, report)
+    job = _prepare(opened, resolved, report)
+    if folder.recipe.is_file():
+        report({"phase": "resume", "text": f"continuing the run in {folder.path}"})
+    RunFolder.create(out, text)
+    with folder.lock(), folder.failures():
+        folder.keep_scene(fingerprint)
+        _execute(job, resolved, folder, report, command, workers)
+    return Run(folder)
+
+
+def _completed(folder: RunFolder, progress: Progress) -> Run:
+    progress({"phase": "complete", "text": f"the run in {folder.path} is complete already"})
+    return Run(folder)
+
+
+def _check_workers(workers: int, recipe: Recipe, scene: object, labels: object) -> None:
+    """Refuse workers that would have nothing to do, or no way to come by the scene."""
+    if workers == 1:
+        return
+    if workers < 1:
+        raise RecipeError(f"a search cannot have {workers} workers; ask for at least one")
+    if recipe.study is None:
+        raise RecipeError(
+            "workers share the trials of a search, and this one makes none; leave the workers "
+            "out, or give a strategy of 'swath strategies'"
+        )
+    if not (is_in_recipe(scene) and is_in_recipe(labels)):
+        raise RecipeError(
+            "workers open the scene and its labels themselves, so that both must be files or "
+            "names; save them to files, or search with workers=1"
+        )
+
+
+def train(
+    architecture: Architecture | PathLike,
+    scene: Scene | PathLike | None = None,
+    labels: PathLike | LabelMap | npt.ArrayLike | None = None,
+    **options: Any,
+) -> Run:
+    """Train a given architecture on a scene; takes the options of :func:`search`.
+
+    Parameters
+    ----------
+    architecture : or a file with one (``best/architecture.json`` of a run), or a run folder.
+    """
+    if not isinstance(architecture, Architecture):
+        architecture = load_architecture(architecture)
+    return search(scene, labels, architecture=architecture, **options)
+
+
+class _Job(NamedTuple):
+    """What a run works on."""
+
+    task: SceneTask
+    space: SearchSpace
+    device: torch.device
+
+
+def _prepare(scene: Scene, recipe: Recipe, progress: Progress) -> _Job:
+    """Split and scale the scene; check space, architecture and device."""
+    from swath import spaces, supernets
+    from swath.core.devices import pick
+    from swath.study.preparation import prepare_task
+
+    device = pick(recipe.device)
+    space = spaces.create(recipe.space.name, **recipe.space.options)
+    if recipe.architecture is not None:
+        space.validate(Architecture.from_dict(recipe.architecture))
+    elif recipe.study is None and recipe.one_shot is None:
+        supernets.require_mixture(space)
+    task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
+    if recipe.architecture is None and recipe.study is not None:
+        from swath.study.trials import check_trials
+
+        check_trials(space, task, recipe)
+    if recipe.architecture is None and recipe.one_shot is not None:
+        from swath.study.one_shot import check_one_shot
+
+        check_one_shot(space, task, recipe)
+    progress({"phase": "scene", "text": introduce_scene(task)})
+    for note in task.split.notes:
+        progress({"phase": "note", "text": note})
+    progress({"phase": "split", "text": task.split.description})
+    return _Job(task, space, device)
+
+
+def _execute(
+    job: _Job,
+    recipe: Recipe,
+    folder: RunFolder,
+    progress: Progress,
+    command: str | None,
+    workers: int,
+) -> None:
+    """Search, train, map, measure, report; each phase goes on from what is there."""
+    from swath.core.devices import describe
+    from swath.networks.cost import count_parameters
+    from swath.report import write_report
+    from swath.study.phases import find_architecture, train_model
+
+    begun = time.perf_counter()
+    folder.log("started", command=command, python=sys.version.split()[0])
+    task, space, device = job
+    architecture, search_seconds = find_architecture(
+        space, task, recipe, folder, device, progress, workers
+    )
+    network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
+    after = time.perf_counter()
+    found = finish_scene(task, recipe, folder, network, device, progress)
+    whole = search_seconds + trained.seconds + time.perf_counter() - after
+    write_json(
+        folder.metrics,
+        {
+            **found,
+            "validation": trained.validation.scores.to_dict(),
+            "training": {
+                "iterations": trained.iterations,
+                "best_iteration": trained.iteration,
+                "stopped": trained.stopped,
+            },
+            "command": command,
+            "cost": {
+                "parameters": count_parameters(network),
+                **found["cost"],
+                "search_seconds": search_seconds,
+                "train_seconds": trained.seconds,
+                "total_seconds": whole,
+                "this_process_seconds": time.perf_counter() - begun,
+                "peak_memory_mib": _peak_memory(),
+            },
+            "split": {**found["split"], "seed": recipe.seed},
+            "device": describe(device),
+            "versions": _versions(),
+        },
+    )
+    write_report(folder.path)
+    folder.log("finished")
+
+
+def _peak_memory() -> float:
+    """Return the most memory this process has held, in MiB."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in ("swath", "torch", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
