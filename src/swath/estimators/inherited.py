@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -73,27 +74,30 @@ class Inherited:
 
     @torch.no_grad()
     def evaluate(self, architecture: Architecture) -> Evaluation:
-        """Return a child's overall accuracy on the validation labels.
+        """Return a child's score (``task.criterion``) on the validation labels.
 
-        ``metrics`` holds its average accuracy and loss there.
+        ``metrics`` holds its accuracies and loss there.
         """
         begun = time.perf_counter()
         with self.supernet.path(architecture) as network:
             parameters = count_parameters(network)
             was_training = network.training
             network.eval()
+            matrix = np.zeros((self.task.classes, self.task.classes), np.int64)
+            losses = 0.0
             with self._statistics(network):
-                answers = [self._answer(network, x, truth) for x, truth in self._shown]
+                for x, shown_truth in self._shown:
+                    logits, truth = self._answer(network, x, shown_truth)
+                    losses += float(nn.functional.cross_entropy(logits, truth, reduction="sum"))
+                    matrix += confusion(truth.numpy(), logits.argmax(1).numpy(), len(matrix))
             network.train(was_training)
-        logits, truth = (torch.cat(parts) for parts in zip(*answers, strict=True))
-        matrix = confusion(truth.numpy(), logits.argmax(1).numpy(), self.task.classes)
         found = scores(matrix)
-        loss = float(nn.functional.cross_entropy(logits, truth))
+        loss = losses / int(matrix.sum())
         return Evaluation(
-            found.oa,
+            float(getattr(found, self.task.criterion)),
             "maximize",
             Cost(parameters=parameters, seconds=time.perf_counter() - begun),
-            {"validation_aa": found.aa, "validation_loss": loss},
+            {"validation_oa": found.oa, "validation_aa": found.aa, "validation_loss": loss},
         )
 
     def _statistics(self, network: nn.Module) -> contextlib.AbstractContextManager[None]:

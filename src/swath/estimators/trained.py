@@ -40,7 +40,7 @@ TaskSource = Task | Callable[[], Task]
 @registry.register("trained")
 @dataclass(frozen=True)
 class TrainedEstimator:
-    """Trains each architecture from scratch; its score is the overall validation accuracy.
+    """Trains each architecture from scratch; its score is ``task.criterion`` on validation labels.
 
     Test labels are never read.  The arguments alone are sent to a worker; it prepares the task at
     its first evaluation.
@@ -120,8 +120,8 @@ class TrainedEstimator:
 
         Returns
         -------
-        The overall accuracy on the validation labels with the best weights by them; ``metrics``
-        holds their average accuracy, kappa and loss.
+        The score on the validation labels with the best weights by them; ``metrics`` holds their
+        accuracies, kappa and loss.
 
         Raises
         ------
@@ -148,10 +148,11 @@ class TrainedEstimator:
             )
         scores = trained.validation.scores
         return Evaluation(
-            scores.oa,
+            trained.validation.score,
             self.direction,
             replace(cost, seconds=time.perf_counter() - begun),
             {
+                "validation_oa": scores.oa,
                 "validation_aa": scores.aa,
                 "validation_kappa": scores.kappa,
                 "validation_loss": trained.validation.loss,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-__all__ = ["Part", "Task"]
+__all__ = ["Criterion", "Part", "Task"]
 
 Part = Literal["train", "validation"]
 """The parts of a split that training and selection may read."""
+
+
+Criterion = Literal["oa", "miou"]
+"""The figure of :class:`~swath.tasks.metrics.Scores` by which networks are compared."""
 
 
 class Task(Protocol):
@@ -29,6 +33,10 @@ class Task(Protocol):
     @property
     def patch(self) -> int | None:
         """Rows, and columns, of images that have one class each; None: pixels have classes."""
+
+    @property
+    def criterion(self) -> Criterion:
+        """What networks are chosen by, on the validation labels; larger is better."""
 
     def load(self) -> None:
         """Bring into memory what is kept there, so that it is no part of a training's time."""

@@ -17,7 +17,7 @@ from swath.core.seeds import numpy_generator
 from swath.data.patch_set import PatchSet
 from swath.data.scaling import Scaling, ScalingKind, fit_scaling
 from swath.data.scene import Scene
-from swath.tasks.base import Part
+from swath.tasks.base import Criterion, Part
 from swath.tasks.label_patches import turn_each
 from swath.tasks.metrics import confusion
 from swath.tasks.patch_splits import PatchSplit
@@ -99,6 +99,11 @@ class PatchTask:
     def patch(self) -> int:
         """Rows, and columns, of a patch."""
         return self.patches.side
+
+    @property
+    def criterion(self) -> Criterion:
+        """The overall accuracy."""
+        return "oa"
 
     def load(self) -> None:
         """Read training and validation patches into memory, if they are to be kept there."""

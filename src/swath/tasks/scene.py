@@ -13,7 +13,7 @@ from swath.core.errors import DataError
 from swath.data.labels import LabelMap
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
-from swath.tasks.base import Part
+from swath.tasks.base import Criterion, Part
 from swath.tasks.metrics import confusion
 from swath.tasks.splits import Split
 
@@ -65,6 +65,11 @@ class SceneTask:
     def patch(self) -> None:
         """None: pixels have classes."""
         return None
+
+    @property
+    def criterion(self) -> Criterion:
+        """The overall accuracy."""
+        return "oa"
 
     @cached_property
     def image(self) -> Tensor:

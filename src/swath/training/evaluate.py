@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from swath.core.devices import Precision, autocast
-from swath.tasks.base import Part, Task
+from swath.tasks.base import Criterion, Part, Task
 from swath.tasks.metrics import Scores, confusion, scores
 from swath.training.batches import WINDOW, answers
 
@@ -19,16 +20,27 @@ __all__ = ["Validation", "batch_statistics", "evaluate", "recalibrated"]
 
 @dataclass(frozen=True)
 class Validation:
-    """Scores and mean cross-entropy over the labels of a part of a split."""
+    """Scores and mean cross-entropy over the labels of a part of a split.
+
+    Parameters
+    ----------
+    criterion : the one of the scores that counts.
+    """
 
     scores: Scores
     loss: float
+    criterion: Criterion = "oa"
+
+    @property
+    def score(self) -> float:
+        """The figure that counts; larger is better."""
+        return float(getattr(self.scores, self.criterion))
 
     def better_than(self, other: Validation | None) -> bool:
-        """Whether accuracy is higher, or equal at a lower loss (the rule of 3D-ANAS)."""
+        """Whether the score is higher, or equal at a lower loss (the rule of 3D-ANAS)."""
         if other is None:
             return True
-        return (self.scores.oa, -self.loss) > (other.scores.oa, -other.loss)
+        return (self.score, -self.loss) > (other.score, -other.loss)
 
 
 @contextlib.contextmanager
@@ -108,8 +120,8 @@ def evaluate(
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    truths, losses = [], 0.0
-    predictions = []
+    matrix = np.zeros((task.classes, task.classes), np.int64)
+    losses = 0.0
 
     def run(network: nn.Module, x: Tensor) -> Tensor:
         with autocast(device, precision):
@@ -118,9 +130,6 @@ def evaluate(
 
     for logits, known in answers(network, task, part, run, window=window):
         losses += float(nn.functional.cross_entropy(logits, known, reduction="sum"))
-        truths.append(known)
-        predictions.append(logits.argmax(1))
+        matrix += confusion(known.numpy(), logits.argmax(1).numpy(), task.classes)
     network.train(was_training)
-    truth_all, predicted = torch.cat(truths).numpy(), torch.cat(predictions).numpy()
-    matrix = confusion(truth_all, predicted, task.classes)
-    return Validation(scores(matrix), losses / len(truth_all))
+    return Validation(scores(matrix), losses / int(matrix.sum()), task.criterion)

@@ -133,7 +133,8 @@ def train(
 ) -> Trained:
     """Train ``network`` on the training labels and return it with its best weights.
 
-    The best weights are those of the highest validation accuracy, then the lowest validation loss.
+    The best weights are those of the highest validation score (``task.criterion``), then the lowest
+    validation loss.
     State is written to ``folder`` at each validation; called again after an interruption, training
     goes on from there, on a CPU to the same weights as without one.
 
@@ -326,7 +327,9 @@ class _Loop:
         state = load_state(path)
         for name in ("iteration", "seconds", "since_better", "lowest_loss", "best_iteration"):
             setattr(self, name, state[name])
-        self.best = Validation(Scores.from_dict(state["best_scores"]), state["best_loss"])
+        self.best = Validation(
+            Scores.from_dict(state["best_scores"]), state["best_loss"], self.task.criterion
+        )
         self.best_weights = state["best_weights"]
         self.network.load_state_dict(state["network"])
         if self.average is not None:
