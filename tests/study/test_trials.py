@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -48,14 +49,14 @@ def search(out: str | Path, phase: str = "", count: str = "1") -> None:
         overrides=[
             "space.options={channels: 2, cells: 1, patch: 5}",
             "study.strategy.options={population: 3, tournament: 2, batch: 1}",
-            "study.iterations=4",
+            *("study.iterations=4", "study.retrain=2"),
             *("training.iterations=4", "training.validate_every=2", "training.batch=8"),
         ],
     )
 
 
 def test_a_killed_search_by_trials_goes_on(tmp_path: Path) -> None:
-    """Killed in the trials, then in the final training."""
+    """Killed in the trials, then in the training of the first of two candidates."""
     for phase, count in (("trials", 4), ("train", 1)):
         words = [str(Path(__file__).parent), str(tmp_path / "killed"), phase, str(count)]
         ended = subprocess.run([sys.executable, "-c", COMMAND, *words], check=False)
@@ -78,3 +79,22 @@ def test_a_killed_search_by_trials_goes_on(tmp_path: Path) -> None:
     # each trial was trained once alone: the journal holds no more records
     journal = (tmp_path / "killed" / "search" / "study.journal").read_text("utf-8")
     assert journal.count('"number"') == len(trials[0])
+
+
+def test_the_best_of_those_trained_in_full_is_taken_and_not_trained_again(tmp_path: Path) -> None:
+    search(tmp_path)
+    run = swath.open_run(tmp_path)
+    ranked = dict.fromkeys(
+        trial.architecture for trial in swath.open_study(tmp_path / "search").ranked()
+    )
+    finals = []
+    for rank in (1, 2):
+        lines = (tmp_path / f"search/candidates/{rank}/history.jsonl").read_text("utf-8")
+        history = [json.loads(line) for line in lines.splitlines()]
+        finals.append(max((one["validation_accuracy"], -one["validation_loss"]) for one in history))
+    taken = list(ranked).index(run.architecture)
+    assert taken < 2
+    assert finals[taken] == max(finals)
+    kept = (tmp_path / f"search/candidates/{taken + 1}/history.jsonl").read_text("utf-8")
+    assert (tmp_path / "training/history.jsonl").read_text("utf-8") == kept
+    assert run.metrics["validation"]["oa"] == finals[taken][0]

@@ -12,15 +12,14 @@ from swath.core.architecture import Architecture
 from swath.core.files import write_json
 from swath.core.seeds import derive, numpy_generator
 from swath.estimators.trained import TrainedEstimator
-from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+from swath.spaces.base import SearchSpace
 from swath.spaces.restricted import Restricted
-from swath.strategies.one_shot import FoundOneShot, Ranked, one_shot_search
+from swath.strategies.one_shot import FoundOneShot, one_shot_search
 from swath.study.constraints import restricted
 from swath.study.recipes import Recipe
+from swath.study.retraining import best_retrained
 from swath.study.run import RunFolder
-from swath.tasks.scene import SceneTask
-from swath.training.evaluate import Validation
-from swath.training.loop import train
+from swath.tasks.base import Task
 
 __all__ = ["check_one_shot", "search_one_shot"]
 
@@ -28,7 +27,7 @@ Progress = Callable[[dict[str, Any]], None]
 _KEPT = 100  # of the ranking, in its file
 
 
-def check_one_shot(space: SearchSpace, task: SceneTask, recipe: Recipe) -> None:
+def check_one_shot(space: SearchSpace, task: Task, recipe: Recipe) -> None:
     """Refuse a search that cannot begin; nothing is trained and nothing written.
 
     Raises
@@ -45,7 +44,7 @@ def check_one_shot(space: SearchSpace, task: SceneTask, recipe: Recipe) -> None:
 
 def search_one_shot(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
@@ -86,52 +85,12 @@ def search_one_shot(
         },
     )
     begun = time.perf_counter()
-    best = found.ranking[0].architecture
-    if settings.retrain > 1:
-        candidates = found.ranking[: settings.retrain]
-        best = _retrained(space, task, recipe, folder, device, progress, candidates)
+    candidates = [one.architecture for one in found.ranking[: settings.retrain]]
+    best = best_retrained(candidates, space, task, recipe, folder, device, progress)
     return best, found, found.seconds + time.perf_counter() - begun
 
 
-def _retrained(
-    space: SearchSpace,
-    task: SceneTask,
-    recipe: Recipe,
-    folder: RunFolder,
-    device: torch.device,
-    progress: Progress,
-    candidates: tuple[Ranked, ...],
-) -> Architecture:
-    """Train some architectures on their own; return the best by the validation labels."""
-    best: tuple[Validation, Architecture] | None = None
-    for rank, candidate in enumerate(candidates, start=1):
-        progress(
-            {
-                "phase": "begin",
-                "name": f"train candidate {rank} of {len(candidates)}",
-                "total": recipe.training.iterations,
-            }
-        )
-        torch.manual_seed(derive(recipe.seed, "network"))
-        network = space.build_dense(
-            candidate.architecture, InputSpec(task.bands), OutputSpec(task.classes)
-        )
-        trained = train(
-            network,
-            task,
-            recipe.training,
-            seed=derive(recipe.seed, "training"),
-            folder=folder.search / "candidates" / str(rank),
-            report=progress,
-            device=device,
-        )
-        if trained.validation.better_than(None if best is None else best[0]):
-            best = trained.validation, candidate.architecture
-    assert best is not None
-    return best[1]
-
-
-def _allowed_part(space: SearchSpace, task: SceneTask, recipe: Recipe) -> Restricted | None:
+def _allowed_part(space: SearchSpace, task: Task, recipe: Recipe) -> Restricted | None:
     """Return the part of a space that keeps to the recipe's constraints, where it has any."""
     settings = recipe.one_shot
     assert settings is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +15,15 @@ from swath.core.architecture import Architecture
 from swath.core.files import write_json
 from swath.core.seeds import derive
 from swath.data.scene import Scene
-from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
+from swath.spaces.base import SearchSpace
 from swath.strategies.differentiable import differentiable_search, skip_share
 from swath.study.one_shot import search_one_shot
 from swath.study.recipes import Recipe
+from swath.study.retraining import best_retrained, train_architecture
 from swath.study.run import Model, RunFolder
 from swath.study.trials import search_by_trials
 from swath.tasks.scene import SceneTask
-from swath.training.loop import Trained, train
+from swath.training.loop import Trained
 
 __all__ = ["find_architecture", "train_model", "value_range"]
 
@@ -49,7 +51,9 @@ def find_architecture(
         space.validate(architecture)
         architecture = space.architecture(architecture.as_dict())  # in the order of the genes
     elif recipe.study is not None:
-        architecture, seconds = _search_by_trials(space, task, recipe, folder, progress, workers)
+        architecture, seconds = _search_by_trials(
+            space, task, recipe, folder, device, progress, workers
+        )
     elif recipe.one_shot is not None:
         architecture, seconds = _search_one_shot(space, task, recipe, folder, device, progress)
     else:
@@ -72,10 +76,14 @@ def _search_by_trials(
     task: SceneTask,
     recipe: Recipe,
     folder: RunFolder,
+    device: torch.device,
     progress: Progress,
     workers: int,
 ) -> tuple[Architecture, float]:
-    """Return the architecture of the best trial, and the seconds it took to find."""
+    """Return the architecture of the best trial, and the seconds it took to find.
+
+    Where several are to be trained in full, it is the best of these.
+    """
     assert recipe.study is not None
     progress({"phase": "begin", "name": "trials", "total": recipe.study.trials})
     found = search_by_trials(space, task, recipe, folder, progress, workers)
@@ -90,7 +98,10 @@ def _search_by_trials(
         score=best.evaluation.score,
         seconds=found.seconds,
     )
-    return found.architecture, found.seconds
+    begun = time.perf_counter()
+    candidates = found.architectures[: recipe.study.retrain]
+    chosen = best_retrained(candidates, space, task, recipe, folder, device, progress)
+    return chosen, found.seconds + time.perf_counter() - begun
 
 
 def _search_one_shot(
@@ -168,16 +179,8 @@ def train_model(
 ) -> tuple[nn.Module, Trained]:
     """Train the architecture from scratch and save the model; return the best network."""
     progress({"phase": "begin", "name": "train", "total": recipe.training.iterations})
-    torch.manual_seed(derive(recipe.seed, "network"))
-    network = space.build_dense(architecture, InputSpec(task.bands), OutputSpec(task.classes))
-    trained = train(
-        network,
-        task,
-        recipe.training,
-        seed=derive(recipe.seed, "training"),
-        folder=folder.training,
-        report=progress,
-        device=device,
+    trained = train_architecture(
+        architecture, space, task, recipe, folder.training, device, progress
     )
     folder.log(
         "trained",

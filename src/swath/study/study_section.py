@@ -30,6 +30,7 @@ class StudySettings(Strict):
     iterations : of each, in place of ``training.iterations``.
     budgets : iterations of a strategy that trains some networks longer than others, ascending, in
         place of ``iterations``.
+    retrain : so many of the best are trained in full, and the best of these is taken.
     constraints : limits of "parameters", "flops" and "latency", checked before a network is
         trained.
     """
@@ -38,6 +39,7 @@ class StudySettings(Strict):
     trials: int = Field(default=12, ge=1)
     iterations: int = Field(default=60, ge=1)
     budgets: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    retrain: int = Field(default=1, ge=1)
     constraints: dict[str, LimitSettings] = Field(default_factory=dict)
 
     @field_validator("strategy", mode="before")

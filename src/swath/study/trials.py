@@ -24,7 +24,7 @@ from swath.study.run import RunFolder
 from swath.study.scorers import with_scores
 from swath.study.store import load
 from swath.study.studies import Study, run_study
-from swath.tasks.scene import SceneTask
+from swath.tasks.base import Task
 
 __all__ = ["FoundByTrials", "check_trials", "search_by_trials"]
 
@@ -36,17 +36,17 @@ class FoundByTrials(NamedTuple):
 
     Parameters
     ----------
-    architecture : of the best trial.
+    architectures : the best first, each once.
     study : all trials.
     seconds : that the search took; of an earlier, interrupted call the sum over its trials.
     """
 
-    architecture: Architecture
+    architectures: tuple[Architecture, ...]
     study: Study
     seconds: float
 
 
-def check_trials(space: SearchSpace, task: SceneTask, recipe: Recipe) -> None:
+def check_trials(space: SearchSpace, task: Task, recipe: Recipe) -> None:
     """Refuse a search that cannot begin; nothing is trained and nothing written.
 
     Raises
@@ -60,7 +60,7 @@ def check_trials(space: SearchSpace, task: SceneTask, recipe: Recipe) -> None:
 
 def search_by_trials(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     progress: Progress,
@@ -96,10 +96,10 @@ def search_by_trials(
         facts=_facts(space, recipe),
         progress=progress,
     )
-    best = study.best
-    if best is None:
+    ranked = tuple(dict.fromkeys(trial.architecture for trial in study.ranked()))
+    if not ranked:
         raise RunError(_none_feasible(study))
-    return FoundByTrials(best.architecture, study, earlier + time.perf_counter() - begun)
+    return FoundByTrials(ranked, study, earlier + time.perf_counter() - begun)
 
 
 def _parts(
@@ -120,7 +120,7 @@ def _parts(
     return with_scores(strategy, estimator, progress), estimator
 
 
-def _from_recipe(recipe: Recipe) -> Callable[[], SceneTask]:
+def _from_recipe(recipe: Recipe) -> Callable[[], Task]:
     """Return a function that makes the run's task, and can be sent to another process."""
     return functools.partial(make_task, recipe.task, derive(recipe.seed, "split"))
 
