@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.core.errors import DataError, RecipeError, UnknownName, nearest
+from swath.networks.inverted_residual import normalised_convolution
 
 __all__ = ["SETTINGS", "RegNet", "RegNetSettings", "load_pretrained", "regnet_settings"]
 
@@ -193,7 +194,7 @@ class RegNet(nn.Module):
         self.bands = bands
         self.widths = settings.widths
         self.strides = (4, 8, 16, output_stride)
-        self.stem = _convolution(bands, settings.stem_width, 3, stride=2)
+        self.stem = _activated(bands, settings.stem_width, 3, stride=2)
         self.trunk_output = nn.Sequential()
         inputs = settings.stem_width
         for stage, (width, depth, group_width) in enumerate(
@@ -219,17 +220,19 @@ class RegNet(nn.Module):
         self.fc = None if classes is None else nn.Linear(inputs, classes)
         self.apply(_initialise)
 
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return the output of the stem, at half of the input's size, and those of the stages."""
+        found = [self.stem(x)]
+        for stage in self.trunk_output:
+            found.append(stage(found[-1]))
+        return tuple(found)
+
     def stages(self, x: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of the four stages.
 
         Each is (batch, widths[i], ceil(rows / strides[i]), ceil(columns / strides[i])).
         """
-        found = []
-        x = self.stem(x)
-        for stage in self.trunk_output:
-            x = stage(x)
-            found.append(x)
-        return tuple(found)
+        return self.features(x)[1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes) of images (batch, bands, rows, columns)."""
@@ -255,19 +258,19 @@ class _Block(nn.Module):
     ) -> None:
         super().__init__()
         self.proj = (
-            _convolution(inputs, width, 1, stride=stride, activated=False)
+            nn.Sequential(*normalised_convolution(inputs, width, stride=stride))
             if project and (inputs != width or stride != 1)
             else None
         )
         layers: OrderedDict[str, nn.Module] = OrderedDict()
-        layers["a"] = _convolution(inputs, width, 1)
-        layers["b"] = _convolution(
+        layers["a"] = _activated(inputs, width)
+        layers["b"] = _activated(
             width, width, 3, stride=stride, groups=width // group_width, dilation=dilation
         )
         if se_ratio is not None:
             # The share is of the block's input, not of the features that are weighted.
-            layers["se"] = _SqueezeExcitation(width, round(se_ratio * inputs))
-        layers["c"] = _convolution(width, width, 1, activated=False)
+            layers["se"] = _SqueezeExcitation(width, max(1, round(se_ratio * inputs)))
+        layers["c"] = nn.Sequential(*normalised_convolution(width, width))
         self.f = nn.Sequential(layers)
         self.activation = nn.ReLU(inplace=True)
 
@@ -289,32 +292,19 @@ class _SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(mean))))
 
 
-def _convolution(
+def _activated(
     inputs: int,
     outputs: int,
-    kernel: int,
+    kernel: int = 1,
     *,
     stride: int = 1,
     groups: int = 1,
     dilation: int = 1,
-    activated: bool = True,
 ) -> nn.Sequential:
-    layers: list[nn.Module] = [
-        nn.Conv2d(
-            inputs,
-            outputs,
-            kernel,
-            stride=stride,
-            padding=dilation * (kernel // 2),
-            dilation=dilation,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(outputs),
-    ]
-    if activated:
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
+    layers = normalised_convolution(
+        inputs, outputs, kernel, stride=stride, groups=groups, dilation=dilation
+    )
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
 def _initialise(module: nn.Module) -> None:
