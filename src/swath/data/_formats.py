@@ -638,6 +638,9 @@ class RasterSource:
         return np.moveaxis(pixels, 0, 2)
 
 
+_QUIET = threading.Lock()  # threads that silence warnings at once would bring them back
+
+
 def open_raster(path: str) -> Any:
     try:
         import rasterio
@@ -645,7 +648,7 @@ def open_raster(path: str) -> Any:
     except ImportError as error:
         raise DataError(f"reading {path} needs rasterio; install it") from error
     try:
-        with warnings.catch_warnings():
+        with _QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioError as error:
