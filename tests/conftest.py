@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from swath.tasks.patches import PatchTask
     from swath.tasks.scene import SceneTask
 
+sys.path.insert(0, str(Path(__file__).parent))  # where tests share helpers: tile_files
+
 # No time limit for an example, since machines differ; in CI the same examples in every run.
 settings.register_profile("swath", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("swath")

@@ -68,6 +68,86 @@ def test_agrees_with_torchmetrics() -> None:
     )
 
 
+def slow_segmentation(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, float]:
+    """The definitions, class by class and pixel by pixel, without a matrix."""
+    pairs = [(t, p) for t, p in zip(truth.ravel(), prediction.ravel(), strict=True) if t >= 0]
+    summed, counted, weighted, recalls, target = 0.0, 0, 0.0, [], 0.0
+    for c in range(classes):
+        right = sum(t == c == p for t, p in pairs)
+        true, predicted = sum(t == c for t, _ in pairs), sum(p == c for _, p in pairs)
+        union = true + predicted - right
+        if true + predicted:
+            counted += 1
+        if true:
+            summed += right / union
+            weighted += right / union * true
+            recalls.append(right / true)
+        if c == 1 and union:
+            target = right / union
+    return {
+        "miou": summed / counted,
+        "fwiou": weighted / len(pairs),
+        "oa": sum(t == p for t, p in pairs) / len(pairs),
+        "aa": sum(recalls) / len(recalls),
+        "target_iou": target,
+    }
+
+
+@given(PAIRS)
+def test_segmentation_agrees_with_the_definitions(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    truth, prediction = pair
+    truth = truth - 1 if (truth > 0).any() else truth  # class 0 becomes "ignored"
+    s = score(truth, prediction, 5)
+    for name, value in slow_segmentation(truth, prediction, 5).items():
+        assert getattr(s, name) == pytest.approx(value), name
+
+
+def test_segmentation_agrees_with_other_libraries() -> None:
+    torchmetrics = pytest.importorskip("torchmetrics.functional.classification")
+    sk = pytest.importorskip("sklearn.metrics")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    truth, prediction = rng.integers(-1, 4, (20, 30)), rng.integers(0, 4, (20, 30))
+    s = score(truth, prediction, 4)
+    labelled = truth >= 0
+    each = sk.jaccard_score(truth[labelled], prediction[labelled], average=None)
+    assert s.iou == pytest.approx(list(each))
+    assert s.fwiou == pytest.approx(
+        sk.jaccard_score(truth[labelled], prediction[labelled], average="weighted")
+    )
+    assert s.miou == pytest.approx(
+        torchmetrics.multiclass_jaccard_index(
+            torch.from_numpy(prediction), torch.from_numpy(truth), 4, ignore_index=-1
+        ).item(),
+        abs=1e-6,
+    )
+
+
+def test_a_class_that_is_predicted_but_absent_lowers_the_mean_iou() -> None:
+    present = scores([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+    assert present.iou == (pytest.approx(6 / 9), pytest.approx(3 / 6), None)
+    assert present.miou == pytest.approx((6 / 9 + 3 / 6) / 2)
+    invented = scores([[6, 1, 1], [1, 3, 0], [0, 0, 0]])
+    assert invented.iou == (pytest.approx(6 / 9), pytest.approx(3 / 5), 0.0)
+    assert invented.miou == pytest.approx((6 / 9 + 3 / 5) / 3)
+    assert invented.fwiou == pytest.approx((6 / 9 * 8 + 3 / 5 * 4) / 12)
+    assert invented.target_iou == pytest.approx(3 / 5)
+    assert (invented.oa, invented.aa) == (pytest.approx(9 / 12), pytest.approx((6 / 8 + 3 / 4) / 2))
+    assert scores([[5, 0], [0, 0]]).target_iou == 0.0
+    with pytest.raises(DataError, match="no target"):
+        _ = scores([[5]]).target_iou
+
+
+def test_scores_of_older_files_are_read_without_iou() -> None:
+    data = scores([[6, 1], [1, 3]]).to_dict()
+    assert Scores.from_dict(json.loads(json.dumps(data))).iou == scores([[6, 1], [1, 3]]).iou
+    del data["iou"]
+    old = Scores.from_dict(data)
+    assert old.oa == pytest.approx(9 / 11)
+    with pytest.raises(DataError, match="without IoU"):
+        _ = old.miou
+
+
 def test_unlabelled_pixels_do_not_count() -> None:
     truth = np.array([[0, -1], [1, -1]])
     np.testing.assert_array_equal(confusion(truth, [[0, 7], [0, -1]], 2), [[1, 0], [1, 0]])

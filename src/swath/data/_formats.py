@@ -171,7 +171,7 @@ def list_variables(path: Path) -> dict[str, Variable]:
     if kind == "mat5":
         import scipy.io
 
-        with _explained(path, "a MATLAB file"):
+        with explained(path, "a MATLAB file"):
             listed = scipy.io.whosmat(path)
         return {
             name: Variable(tuple(shape), np.dtype(_MATLAB[matlab_class]))
@@ -179,7 +179,7 @@ def list_variables(path: Path) -> dict[str, Variable]:
             if matlab_class in _MATLAB
         }
     if kind == "npz":
-        with _explained(path, "a NumPy .npz file"), zipfile.ZipFile(path) as archive:
+        with explained(path, "a NumPy .npz file"), zipfile.ZipFile(path) as archive:
             return {
                 member.removesuffix(".npy"): _npz_header(archive, member)
                 for member in archive.namelist()
@@ -225,15 +225,15 @@ def load_variable(path: Path, name: str) -> npt.NDArray[Any]:
     if kind == "mat5":
         import scipy.io
 
-        with _explained(path, "a MATLAB file"):
+        with explained(path, "a MATLAB file"):
             return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     if kind == "npz":
         with (
-            _explained(path, "a NumPy .npz file"),
+            explained(path, "a NumPy .npz file"),
             np.load(path, allow_pickle=False) as archive,
         ):
             return np.asarray(archive[name])
-    with _explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
+    with explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
         array = np.asarray(file[name][()])
     return array.T if kind == "mat7.3" else array
 
@@ -428,7 +428,7 @@ def _listed(table: Mapping[str, Variable]) -> str:
 
 
 @contextlib.contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
+def explained(path: Path, what: str) -> Iterator[None]:
     """Turn whatever a format library raises on a broken file into one :class:`DataError`."""
     try:
         yield
@@ -488,7 +488,7 @@ class H5Source:
         """Return the window (rows, columns, all bands) in the stored type."""
         where = [slice(None)] * len(self._order)
         where[self._order[0]], where[self._order[1]] = rows, columns
-        with _explained(self._path, "an HDF5 file"):
+        with explained(self._path, "an HDF5 file"):
             window = np.asarray(self._file.get()[self._name][tuple(where)])
         window = window.transpose(self._order)
         if window.ndim == 2:
@@ -522,7 +522,7 @@ def _h5_variables(path: Path, transposed: bool) -> dict[str, Variable]:
         shape = item.shape[::-1] if transposed else item.shape
         found[name] = Variable(tuple(shape), item.dtype, dimensions, dict(item.attrs))
 
-    with _explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
+    with explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
         file.visititems(visit)
     return found
 
@@ -541,7 +541,7 @@ def _h5_source(
         )
     if 0 in found.shape:
         raise DataError(f"{path}, variable '{name}', is empty: its shape is {found.shape}")
-    with _explained(path, "an HDF5 file"):
+    with explained(path, "an HDF5 file"):
         source = H5Source(path, name, order, packing)
     if math.prod(found.shape) * found.dtype.itemsize <= IN_MEMORY:
         return ArraySource(source.read(slice(None), slice(None)))
@@ -584,7 +584,7 @@ def _h5_georeference(
     path: Path, found: Variable, table: Mapping[str, Variable]
 ) -> tuple[str | None, Transform | None]:
     """Read CF grid mapping attributes and regular coordinates, where there are any."""
-    with _explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
+    with explained(path, "an HDF5 file"), _open_h5(str(path)) as file:
         attributes: dict[str, Any] = {}
         for name in (_text(found.attributes.get("grid_mapping", "")), "spatial_ref", "crs"):
             if name and name in file:
@@ -633,9 +633,12 @@ class RasterSource:
         if bottom <= top or right <= left:
             return np.zeros((max(0, bottom - top), max(0, right - left), self.shape[2]), self.dtype)
         window = Window(left, top, right - left, bottom - top)
-        with _explained(self._path, "a raster"):
+        with explained(self._path, "a raster"):
             pixels = self._file.get().read(window=window, out_dtype=self.dtype)
         return np.moveaxis(pixels, 0, 2)
+
+
+_QUIET = threading.Lock()  # threads that silence warnings at once would bring them back
 
 
 def open_raster(path: str) -> Any:
@@ -645,7 +648,7 @@ def open_raster(path: str) -> Any:
     except ImportError as error:
         raise DataError(f"reading {path} needs rasterio; install it") from error
     try:
-        with warnings.catch_warnings():
+        with _QUIET, warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             return rasterio.open(path)
     except RasterioError as error:

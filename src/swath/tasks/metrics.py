@@ -1,7 +1,9 @@
 """Accuracy of a classified map, all from one confusion matrix.
 
 Rows are the truth, columns the prediction; everything is a fraction of one.  The formulas are those
-of the hyperspectral literature (3D-ANAS, HyTAS and SpectralFormer compute the same three figures).
+of the hyperspectral literature (3D-ANAS, HyTAS and SpectralFormer compute the same three figures)
+and of the segmentation of tiles (SEG101), which calls ``oa`` pixel accuracy (PA) and ``aa`` mean
+pixel accuracy (MPA).
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ class Scores:
     per_class : the share of each class's pixels predicted right (producer's accuracy, recall);
         None for a class absent from the truth.
     support : true pixels of each class.
+    iou : of each class the pixels that truth and prediction share, of those that either has
+        (intersection over union, Jaccard index): 0 for a class that is predicted but absent from
+        the truth, None for one that neither has.  Empty in scores of files that did not hold it.
     """
 
     oa: float
@@ -40,6 +45,39 @@ class Scores:
     kappa: float
     per_class: tuple[float | None, ...]
     support: tuple[int, ...]
+    iou: tuple[float | None, ...] = ()
+
+    @property
+    def miou(self) -> float:
+        """Mean IoU over the classes that truth or prediction has.
+
+        A class that is predicted but absent counts as 0, as SEG101's code has it.
+        """
+        return float(np.mean([value for value in self._iou if value is not None]))
+
+    @property
+    def fwiou(self) -> float:
+        """Frequency-weighted IoU: each class counts with its share of the true pixels."""
+        pairs = zip(self._iou, self.support, strict=True)
+        return sum(value * n for value, n in pairs if value is not None) / sum(self.support)
+
+    @property
+    def target_iou(self) -> float:
+        """IoU of class 1, the target of two classes; 0 where neither truth nor prediction has it.
+
+        Raises
+        ------
+        DataError : there is no class 1.
+        """
+        if len(self._iou) < 2:
+            raise DataError("there is one class alone, so there is no target (class 1) to score")
+        return self._iou[1] or 0.0
+
+    @property
+    def _iou(self) -> tuple[float | None, ...]:
+        if not self.iou:
+            raise DataError("these scores were kept without IoU; evaluate the network again")
+        return self.iou
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form (lists, None for absent classes)."""
@@ -54,6 +92,7 @@ class Scores:
             kappa=data["kappa"],
             per_class=tuple(data["per_class"]),
             support=tuple(data["support"]),
+            iou=tuple(data.get("iou", ())),
         )
 
 
@@ -136,7 +175,7 @@ def confusion(
 
 
 def scores(matrix: npt.ArrayLike) -> Scores:
-    """Return OA, AA, kappa and per-class accuracy of a confusion matrix (C, C), rows truth.
+    """Return OA, AA, kappa, per-class accuracy and IoU of a confusion matrix (C, C), rows truth.
 
     Raises
     ------
@@ -145,6 +184,8 @@ def scores(matrix: npt.ArrayLike) -> Scores:
     >>> s = scores([[2, 0], [1, 1]])
     >>> s.oa, s.aa, s.kappa
     (0.75, 0.75, 0.5)
+    >>> round(s.miou, 4), s.target_iou
+    (0.5833, 0.5)
     """
     m = np.asarray(matrix, dtype=np.float64)
     if m.ndim != 2 or m.shape[0] != m.shape[1]:
@@ -162,6 +203,9 @@ def scores(matrix: npt.ArrayLike) -> Scores:
         kappa=(oa - chance) / (1 - chance) if chance < 1 else 0.0,
         per_class=per_class,
         support=tuple(int(n) for n in rows),
+        iou=tuple(
+            float(r / n) if n else None for r, n in zip(right, rows + columns - right, strict=True)
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from swath.core.errors import SplitError
 from swath.core.seeds import numpy_generator
 from swath.data.patch_set import PatchSet
 
-__all__ = ["PatchSplit", "block_patch_split", "random_patch_split"]
+__all__ = ["PatchSplit", "arranged", "block_patch_split", "random_patch_split"]
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -246,7 +246,7 @@ def _best_arrangement(
         blocks = _block_numbers(patches, side)
         for attempt in range(_TRIES):
             rng = numpy_generator(seed, "split", "patches", "blocks", side, attempt)
-            parts = _without_touching(patches, _arranged(blocks, due, rng), apart)
+            parts = _without_touching(patches, arranged(blocks, due, rng), apart)
             shares = _counts(patches, parts) / np.maximum(patches.counts()[:, None] * due, 1e-9)
             if best is None or shares.min() > best[0]:
                 best = float(shares.min()), parts, side
@@ -256,7 +256,7 @@ def _best_arrangement(
     return best[1:]
 
 
-def _arranged(blocks: Ints, due: list[float], rng: np.random.Generator) -> list[Mask]:
+def arranged(blocks: Ints, due: list[float], rng: np.random.Generator) -> list[Mask]:
     """Give blocks in random order to the part that lacks most of its due."""
     sizes = np.bincount(blocks)
     lacking = np.array(due) * len(blocks)
