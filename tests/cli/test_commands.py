@@ -390,6 +390,29 @@ def test_data_info_tells_where_a_scene_lies_or_should(
     assert f"{tmp_path / 'SalinasA_corrected.mat'}, {tmp_path / 'SalinasA_gt.mat'}" in shown
 
 
+def test_data_info_says_which_tiles_belong_where(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_CACHE", str(tmp_path))
+    monkeypatch.delenv("SWATH_DATA", raising=False)
+    listed = cli("data", "list").out
+    assert "massachusetts-roads" in listed
+    assert "8,188" in listed
+    shown = cli("data", "info", "Massachusetts_Roads").out
+    for word in ("tiff/train_labels/NAME.tif", "1,108", "255 = road", f"{tmp_path}", "https://"):
+        assert word in shown
+    for folder, end in (("tiff/train", ".tiff"), ("tiff/train_labels", ".tif")):
+        place = tmp_path / "massachusetts-roads" / folder
+        place.mkdir(parents=True)
+        (place / f"a{end}").write_text("")
+    assert f"files    {tmp_path / 'massachusetts-roads'}" in cli(
+        "data", "info", "massachusetts-roads"
+    ).out.replace(" \n", "\n")
+    result = cli("data", "get", "whu-building")
+    assert result.status == 2
+    assert "put the folders train/image and train/label" in result.err
+
+
 def test_data_info_of_a_file(cli: Any, scene_file: Path) -> None:
     shown = cli("data", "info", scene_file).out
     for word in ("32 x 32 x 8", "uint16", "400 to 2500 nm", "label_values"):

@@ -12,6 +12,7 @@ from swath.core.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from swath.data.catalogue import CatalogueEntry
+    from swath.data.tile_catalogue import TileEntry
 
 __all__ = ["app", "fetch_scene"]
 
@@ -20,9 +21,10 @@ app = typer.Typer(help="Scenes: list, describe, download and simulate them.", no
 
 @app.command("list")
 def list_scenes() -> None:
-    """List the scenes that are known by name, and which of them are on this machine."""
+    """List the scenes and tiles that are known by name, and which of them are on this machine."""
     from swath.data.catalogue import CATALOGUE, locate
     from swath.data.simulate import SIMULATED
+    from swath.data.tile_catalogue import TILE_CATALOGUE, locate_tiles
 
     rows = [
         (
@@ -42,22 +44,42 @@ def list_scenes() -> None:
             right=(3, 4),
         )
     )
+    typer.echo()
+    sets = [
+        (
+            key,
+            one.title,
+            " x ".join(map(str, one.shape)),
+            str(len(one.classes)),
+            f"{one.count:,}",
+            "no" if locate_tiles(key) is None else "yes",
+        )
+        for key, one in TILE_CATALOGUE.items()
+    ]
+    show(
+        table(
+            ("name", "tiles", "rows x columns x bands", "classes", "images", "here"),
+            sets,
+            right=(3, 4),
+        )
+    )
     typer.echo(f"\nsimulated: {', '.join(SIMULATED)}")
-    typer.echo("'swath data info NAME' tells more, 'swath data get NAME' downloads.")
+    typer.echo("'swath data info NAME' tells more, 'swath data get NAME' downloads a scene.")
 
 
 @app.command("info")
 def info(
     name: Annotated[
-        str, typer.Argument(help="A scene of 'swath data list', or a file.", metavar="NAME|FILE")
+        str, typer.Argument(help="A name of 'swath data list', or a file.", metavar="NAME|FILE")
     ],
     variable: Annotated[
         str | None, typer.Option(help="Which array of the file is the image.", metavar="NAME")
     ] = None,
 ) -> None:
-    """Describe a scene: size, classes, where it comes from and where it lies; or a file."""
+    """Describe a scene, tiles or a file: size, classes, where it comes from and where it lies."""
     from swath.data.catalogue import CATALOGUE, entry
     from swath.data.simulate import SIMULATED
+    from swath.data.tile_catalogue import TILE_CATALOGUE, tile_entry
 
     if Path(name).exists():
         _file_info(Path(name), variable)
@@ -65,8 +87,11 @@ def info(
     if name in SIMULATED:
         typer.echo(f"{name} is simulated when asked for; 'swath data simulate {name}' writes it")
         return
-    known = [*CATALOGUE, *SIMULATED]
+    known = [*CATALOGUE, *TILE_CATALOGUE, *SIMULATED]
     normal = name.strip().lower().replace("_", "-").replace(" ", "-")
+    if normal in TILE_CATALOGUE:
+        _tiles_info(tile_entry(normal))
+        return
     if normal not in CATALOGUE:
         raise DataError(
             f"there is no file '{name}', and no scene of that name{nearest(normal, known)}; "
@@ -85,7 +110,11 @@ def get(
 ) -> None:
     """Download a scene; what was cut off continues, and what arrives is checked."""
     from swath.data.catalogue import entry
+    from swath.data.tile_catalogue import TILE_CATALOGUE, where_to_put
 
+    tiles = TILE_CATALOGUE.get(name.strip().lower().replace("_", "-").replace(" ", "-"))
+    if tiles is not None:
+        raise DataError(f"{tiles.title} is not downloaded; {where_to_put(tiles)}")
     one = entry(name)
     with resumable():
         image, labels = fetch_scene(one.key, folder)
@@ -205,6 +234,36 @@ def _scene_info(one: CatalogueEntry) -> None:
     typer.echo()
     rows = [(str(c.value), c.name, f"{c.count:,}") for c in one.classes]
     show(table(("value", "class", "pixels"), [*rows, ("", "all", f"{one.labelled:,}")], right=(2,)))
+
+
+def _tiles_info(one: TileEntry) -> None:
+    from swath.data.tile_catalogue import locate_tiles, where_to_put
+
+    here = locate_tiles(one.key)
+    high, wide, deep = one.shape
+    facts(
+        [
+            ("tiles", one.title),
+            ("sensor", one.sensor),
+            ("size", f"{one.count:,} images of {high} x {wide} pixels, {deep} bands"),
+            ("source", one.source),
+            ("address", one.page),
+            ("classes", ", ".join(f"{value} = {name}" for value, name in one.classes)),
+            ("files", f"not on this machine: {where_to_put(one)}" if here is None else str(here)),
+        ]
+    )
+    typer.echo()
+    image_end, mask_end = one.ends
+    rows = [
+        (
+            part.name,
+            f"{part.images}/NAME{image_end}",
+            f"{part.masks}/NAME{mask_end}",
+            f"{part.count:,}",
+        )
+        for part in one.parts
+    ]
+    show(table(("part", "images", "masks", "count"), rows, right=(3,)))
 
 
 def _file_info(path: Path, variable: str | None) -> None:

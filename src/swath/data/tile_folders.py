@@ -19,8 +19,18 @@ PathLike = str | os.PathLike[str]
 Pair = tuple[Path, Path, str | None]
 """An image, its mask and its part: "train", "validation", "test" or None."""
 
-_IMAGES = ("images", "image", "imgs", "img")
-_MASKS = ("masks", "mask", "labels", "label", "gt", "groundtruth", "ground_truth", "annotations")
+_IMAGES = ("images", "image", "imgs", "img", "sat")
+_MASKS = (
+    "masks",
+    "mask",
+    "labels",
+    "label",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+    "annotations",
+    "map",
+)
 _PARTS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation"),
@@ -98,12 +108,12 @@ def find_pairs(images: PathLike, masks: PathLike | None = None) -> list[Pair]:
 
     With two folders, images are in one and masks in the other.  A single folder may hold
 
-    - ``images`` and ``masks`` (also image, img, imgs; mask, label(s), gt, groundtruth,
-      ground_truth, annotations; in capitals or not);
+    - ``images`` and ``masks`` (also image, img, imgs, sat; mask, label(s), gt, groundtruth,
+      ground_truth, annotations, map; in capitals or not);
     - ``train``, ``val`` and ``test`` (also training, valid, validation, testing; at least one),
       each with such two folders, as WHU Building has them (``train/image``, ``train/label``);
-    - ``train`` and ``train_labels``, and so forth, as Massachusetts Roads has them, also in a
-      folder ``tiff``.
+    - ``train`` and ``train_labels``, and so forth, in it or in a folder ``tiff`` of it, as
+      Massachusetts Roads has them.
 
     A folder of images and its folder of masks may both be divided into train, val and test, too.
 

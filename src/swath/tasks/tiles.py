@@ -203,8 +203,8 @@ class TileSampler:
     Parameters
     ----------
     task : whose training tiles are drawn.
-    size : rows and columns of a crop.
     seed : of the draws.
+    size : rows and columns of a crop.
     scales : an image is first resized by one of these factors (bilinear, its classes by nearest
         pixel).  Where it is then smaller than a crop, it is mirrored, without labels.
     orientations : "all" suits images seen from above, "horizontal" is SEG101's.
@@ -215,8 +215,8 @@ class TileSampler:
     """
 
     task: TileTask
-    size: int
     seed: int
+    size: int
     scales: tuple[float, ...] = (1.0,)
     orientations: Orientations = "all"
 
