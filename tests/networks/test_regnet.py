@@ -248,6 +248,10 @@ def save_state_dict(network: nn.Module, path: Path) -> None:
     torch.save(network.state_dict(), path)
 
 
+def save_as_before_torch_1_6(network: nn.Module, path: Path) -> None:
+    torch.save(network.state_dict(), path, _use_new_zipfile_serialization=False)
+
+
 def save_safetensors(network: nn.Module, path: Path) -> None:
     save_file(network.state_dict(), path)
 
@@ -267,7 +271,7 @@ def trained(classes: int | None = 5, bands: int = 3, seed: int = 0) -> RegNet:
     return network.eval()
 
 
-@pytest.mark.parametrize("save", [save_state_dict, save_safetensors])
+@pytest.mark.parametrize("save", [save_state_dict, save_as_before_torch_1_6, save_safetensors])
 @pytest.mark.parametrize("classes", [5, None])
 def test_weights_come_back_from_a_file(tmp_path: Path, save: Save, classes: int | None) -> None:
     source = trained()

@@ -165,6 +165,20 @@ def test_only_networks_with_a_mean_of_all_see_the_whole_image(name: str) -> None
     assert corners == [name in ("pspnet", "deeplabv3plus")] * 4
 
 
+@pytest.mark.parametrize("name", ["fcn", "unet"])
+@pytest.mark.parametrize("rows", [900, 887, 871])
+def test_a_window_gives_the_answers_of_the_whole_image(name: str, rows: int) -> None:
+    """Of any size, where it begins at a multiple of the stride, and farther from cuts than 300."""
+    network = made(name).double().eval()
+    x = torch.randn(1, 3, rows, 45, dtype=torch.double)
+    begin, end = 96, 838
+    with torch.no_grad():
+        whole, window = network(x), network(x[:, :, begin:end])
+    found, expected = window[:, :, 300:-300], whole[:, :, begin + 300 : end - 300]
+    assert found.shape[2] == 142
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_load_into_the_backbone(name: str, tmp_path: object) -> None:
     path = f"{tmp_path}/weights.pth"

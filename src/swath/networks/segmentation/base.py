@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from swath.networks.inverted_residual import normalised_convolution
 from swath.networks.regnet import RegNet
 
-__all__ = ["Segmenter", "activated_convolution", "global_branch", "resize"]
+__all__ = ["Segmenter", "activated_convolution", "enlarge", "global_branch", "resize"]
 
 
 class Segmenter(nn.Module):
@@ -17,21 +17,35 @@ class Segmenter(nn.Module):
     ----------
     backbone : a RegNet without a classifier.
     head : is called with the image and the five tensors of :meth:`RegNet.features` as arguments,
-        finest first, and returns logits of any size.
+        finest first, and returns logits.
+    stride : pixels of the image, along each axis, for one of the head's logits.
     """
 
-    def __init__(self, backbone: RegNet, head: nn.Module) -> None:
+    def __init__(self, backbone: RegNet, head: nn.Module, stride: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes, rows, columns) of images (batch, bands, rows, columns)."""
-        return resize(self.head(x, *self.backbone.features(x)), x)
+        return enlarge(self.head(x, *self.backbone.features(x)), self.stride, x)
+
+
+def enlarge(x: Tensor, factor: int, like: Tensor) -> Tensor:
+    """Return ``x`` enlarged by the factor, cut to the rows and columns of ``like``.
+
+    Strided convolutions round sizes up.  To enlarge by the factor between the strides and cut what
+    is too much off keeps pixels in their places for any size of the image, so that a window gives
+    the answers of the whole image; to stretch to the wanted size would not.
+    """
+    if factor != 1:
+        x = nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+    return x[..., : like.shape[-2], : like.shape[-1]]
 
 
 def resize(x: Tensor, like: Tensor) -> Tensor:
-    """Return ``x`` with the rows and columns of ``like``, by bilinear interpolation."""
+    """Return ``x`` stretched to the rows and columns of ``like``, as means of regions must be."""
     size = like.shape[-2:]
     if x.shape[-2:] == size:
         return x

@@ -16,6 +16,7 @@ from swath.networks.segmentation import registry
 from swath.networks.segmentation.base import (
     Segmenter,
     activated_convolution,
+    enlarge,
     global_branch,
     resize,
 )
@@ -28,7 +29,9 @@ RATES = (6, 12, 18)
 @registry.register("deeplabv3plus")
 def deeplabv3plus(bands: int, classes: int, backbone: RegNetSettings) -> Segmenter:
     """Return a DeepLabV3+ on the last and the first stage of a RegNet (strides 16 and 4)."""
-    return Segmenter(RegNet(backbone, bands, output_stride=16), _Head(backbone.widths, classes))
+    return Segmenter(
+        RegNet(backbone, bands, output_stride=16), _Head(backbone.widths, classes), stride=4
+    )
 
 
 class _Head(nn.Module):
@@ -56,7 +59,7 @@ class _Head(nn.Module):
         x = features[-1]
         x = self.merge(torch.cat([resize(branch(x), x) for branch in self.pyramid], dim=1))
         fine = self.detail(features[-4])
-        logits: Tensor = self.classify(torch.cat([resize(x, fine), fine], dim=1))
+        logits: Tensor = self.classify(torch.cat([enlarge(x, 4, fine), fine], dim=1))
         return logits
 
 

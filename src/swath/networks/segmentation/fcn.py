@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from swath.networks.regnet import RegNet, RegNetSettings
 from swath.networks.segmentation import registry
-from swath.networks.segmentation.base import Segmenter, resize
+from swath.networks.segmentation.base import Segmenter, enlarge
 
 __all__ = ["fcn"]
 
@@ -19,7 +19,7 @@ __all__ = ["fcn"]
 @registry.register("fcn")
 def fcn(bands: int, classes: int, backbone: RegNetSettings) -> Segmenter:
     """Return an FCN-8s on the last three stages of a RegNet (strides 8, 16 and 32)."""
-    return Segmenter(RegNet(backbone, bands), _Head(backbone.widths, classes))
+    return Segmenter(RegNet(backbone, bands), _Head(backbone.widths, classes), stride=8)
 
 
 class _Head(nn.Module):
@@ -31,5 +31,5 @@ class _Head(nn.Module):
         fine, middle, coarse = (
             score(feature) for score, feature in zip(self.scores, features[-3:], strict=True)
         )
-        middle = middle + resize(coarse, middle)
-        return fine + resize(middle, fine)
+        middle = middle + enlarge(coarse, 2, middle)
+        return fine + enlarge(middle, 2, fine)

@@ -25,7 +25,9 @@ __all__ = ["pspnet"]
 @registry.register("pspnet")
 def pspnet(bands: int, classes: int, backbone: RegNetSettings) -> Segmenter:
     """Return a PSPNet on the last stage of a RegNet: means of 1, 2 x 2, 3 x 3 and 6 x 6 regions."""
-    return Segmenter(RegNet(backbone, bands, output_stride=16), _Head(backbone.widths[-1], classes))
+    return Segmenter(
+        RegNet(backbone, bands, output_stride=16), _Head(backbone.widths[-1], classes), stride=16
+    )
 
 
 class _Head(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from swath.networks.regnet import RegNet, RegNetSettings
 from swath.networks.segmentation import registry
-from swath.networks.segmentation.base import Segmenter, activated_convolution, resize
+from swath.networks.segmentation.base import Segmenter, activated_convolution, enlarge
 
 __all__ = ["unet"]
 
@@ -22,7 +22,7 @@ __all__ = ["unet"]
 def unet(bands: int, classes: int, backbone: RegNetSettings) -> Segmenter:
     """Return a U-Net on a RegNet, at strides 32, 16, 8, 4, 2 and 1."""
     widths = (backbone.stem_width, *backbone.widths)
-    return Segmenter(RegNet(backbone, bands), _Head(widths, classes))
+    return Segmenter(RegNet(backbone, bands), _Head(widths, classes), stride=1)
 
 
 class _Head(nn.Module):
@@ -40,8 +40,8 @@ class _Head(nn.Module):
     def forward(self, image: Tensor, *features: Tensor) -> Tensor:
         x = features[-1]
         for step, feature in zip(self.steps, reversed(features[:-1]), strict=True):
-            x = step(torch.cat([resize(x, feature), feature], dim=1))
-        logits: Tensor = self.classify(self.last(resize(x, image)))
+            x = step(torch.cat([enlarge(x, 2, feature), feature], dim=1))
+        logits: Tensor = self.classify(self.last(enlarge(x, 2, image)))
         return logits
 
 
