@@ -330,10 +330,10 @@ def test_a_search_without_a_feasible_trial_says_so(
 
 def test_training_a_given_architecture_leaves_the_search_out(tmp_path: Path) -> None:
     architecture = spaces.create("nasbench201").sample(np.random.default_rng(0))
-    resolved = resolve_call(None, None, None, None, None, architecture, (), {})
+    resolved = resolve_call({}, architecture=architecture)
     assert resolved.study is None
     with pytest.raises(RecipeError, match="architecture is given, so that nothing is searched"):
-        resolve_call(None, None, None, None, None, architecture, (), {"strategy": "random"})
+        resolve_call({"strategy": "random"}, architecture=architecture)
 
 
 def test_a_strategy_by_name_replaces_the_recipes_alone() -> None:
@@ -341,7 +341,7 @@ def test_a_strategy_by_name_replaces_the_recipes_alone() -> None:
 
     def study(**settings: Any) -> Any:
         given = {"space": {"name": "hytas"}, "study": {"strategy": EVOLUTION, "iterations": 7}}
-        return resolve_call(None, None, given, None, None, None, (), settings).study
+        return resolve_call(settings, recipe=given).study
 
     kept = study(strategy="evolution", trials=5)
     assert (kept.strategy.options, kept.trials, kept.iterations) == (EVOLUTION["options"], 5, 7)

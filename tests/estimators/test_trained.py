@@ -138,8 +138,8 @@ def test_the_task_is_made_once_in_a_process() -> None:
 
 
 def test_a_study_s_own_function_is_known_again_in_a_worker() -> None:
-    from swath.study.parts import make_task
     from swath.study.recipes import TaskSettings
+    from swath.study.task_section import make_task
 
     settings = TaskSettings(scene="demo-simulated", train=5, validation=5, split="random")
     sent = pickle.dumps(functools.partial(make_task, settings, 3))

@@ -18,10 +18,11 @@ from swath.networks.cost import count_flops, count_parameters
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.study.conduct import run_study
 from swath.study.parts import make_parts
-from swath.study.patch_tasks import PatchTaskSettings, make_patch_task, read_task
+from swath.study.patch_tasks import PatchTaskSettings, make_patch_task
 from swath.study.recipes import resolve
 from swath.study.settings import TaskSettings
 from swath.study.study_recipe import resolve_study
+from swath.study.task_section import read_task
 from swath.tasks.patches import PatchTask
 
 BASE: dict[str, Any] = {

@@ -14,7 +14,8 @@ from swath.api.resolving import resolve_call
 from swath.core.architecture import Architecture
 from swath.core.errors import InvalidArchitecture
 from swath.spaces.hsi3d import HSI3D
-from swath.study.phases import find_architecture, value_range
+from swath.study.models import value_range
+from swath.study.phases import find_architecture
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
 from swath.tasks.scene import SceneTask
@@ -61,7 +62,7 @@ def test_the_range_of_values(make_task: MakeTask) -> None:
 
 def test_settings_left_unset_change_nothing() -> None:
     def resolved(**settings: object) -> Recipe:
-        return resolve_call("a.tif", None, None, None, None, None, (), settings)
+        return resolve_call(settings, scene="a.tif")
 
     unset = dict.fromkeys(("train", "validation", "split", "seed", "device", "labels", "block"))
     assert resolved(**unset) == resolved()

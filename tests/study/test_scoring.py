@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from swath import spaces
-from swath.study.scoring import random_batch, scene_batch
+from swath.study.scoring import random_batch, task_batch
 from swath.tasks.scene import SceneTask
 
 
 def test_windows_show_training_labels_alone(make_task: Callable[..., SceneTask]) -> None:
     task = make_task()
-    x, labels = scene_batch(task, spaces.create("hsi3d"), samples=6, window=5)
+    x, labels = task_batch(task, spaces.create("hsi3d"), samples=6, window=5)
     assert (x.shape, labels.shape) == ((6, 9, 5, 5), (6, 5, 5))
     train = task.targets("train")
     for window, classes in zip(x, labels, strict=True):
@@ -28,7 +28,7 @@ def test_windows_show_training_labels_alone(make_task: Callable[..., SceneTask])
 
 def test_patches_have_the_class_of_their_middle(make_task: Callable[..., SceneTask]) -> None:
     task = make_task(classes=3)
-    x, labels = scene_batch(task, spaces.create("hytas"), samples=6, window=99)
+    x, labels = task_batch(task, spaces.create("hytas"), samples=6, window=99)
     assert x.shape == (6, 9, 7, 7)  # the space's own patch
     assert torch.bincount(labels).tolist() == [2, 2, 2]
     for patch, label in zip(x, labels, strict=True):

@@ -14,6 +14,7 @@ from swath.data.readers import open_scene
 from swath.data.scene import Scene
 from swath.study.recipes import Recipe
 from swath.study.run import Model
+from swath.study.settings import TaskSettings
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,6 +50,7 @@ def map_with(
         "crop": settings.crop,
         "scales": settings.scales,
         "precision": settings.precision,
+        **({} if model.context is None else {"context": model.context}),
         **options,
     }
     return mapping.map_scene(
@@ -78,11 +80,12 @@ def _open_alike(scene: Scene | PathLike, recipe: Recipe, variable: str | None) -
         return scene
     if Path(scene).exists():
         task = recipe.task
+        if not isinstance(task, TaskSettings):  # tiles: plain images
+            return open_scene(scene, variable=variable, check=False)
         same_format = Path(scene).suffix == Path(task.scene).suffix
         axes = task.axes if same_format else None
         return open_scene(scene, variable=variable, axes=axes, nodata=task.nodata, check=False)
     from swath.study.preparation import open_task_scene
-    from swath.study.recipes import TaskSettings
 
     return open_task_scene(TaskSettings(scene=os.fspath(scene)))
 
@@ -115,7 +118,7 @@ def _bands_of(model: Model, opened: Scene) -> Scene:
 
 def _check_values(model: Model, scene: Scene) -> None:
     """Refuse a scene whose values are of another scale than those the model was trained on."""
-    from swath.study.phases import value_range
+    from swath.study.models import value_range
 
     if model.values is None:
         return

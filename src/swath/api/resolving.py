@@ -18,19 +18,21 @@ from swath.study.study_section import DIFFERENTIABLE, require_strategy
 __all__ = ["resolve_call"]
 
 PathLike = str | os.PathLike[str]
-
 _NO_SEARCH = {"study": None, "one_shot": None}
 
 
 def resolve_call(
-    scene: Scene | PathLike | None,
-    labels: Any,
-    recipe: PathLike | Mapping[str, Any] | None,
-    space: str | None,
-    preset: str | None,
-    architecture: Architecture | None,
-    overrides: Sequence[str],
-    settings: dict[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    scene: Scene | PathLike | None = None,
+    labels: Any = None,
+    tiles: PathLike | None = None,
+    recipe: PathLike | Mapping[str, Any] | None = None,
+    space: str | None = None,
+    preset: str | None = None,
+    architecture: Architecture | None = None,
+    network: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> Recipe:
     """Return the recipe of a call of :func:`swath.search`: a preset, a recipe, what is given.
 
@@ -41,7 +43,8 @@ def resolve_call(
     layers: list[Mapping[str, Any]] = []
     if recipe is None or preset is not None:
         preset = preset or "quick"
-        wanted = space or (architecture.space if architecture is not None else "hsi3d")
+        wanted = space or (architecture.space if architecture is not None else None)
+        wanted = wanted or ("hsi3d" if tiles is None and network is None else "seg101")
         name = f"{wanted}-{preset}"
         if name not in preset_names():
             from swath import spaces
@@ -51,6 +54,10 @@ def resolve_call(
                 f"space '{wanted}' has no preset '{preset}'; recipes: {', '.join(preset_names())}"
             )
         layers.append({**load_recipe(name), "preset": preset})
+        learned = "tiles" if tiles is not None else None if scene is None else "scene"
+        if learned not in (None, _kind(layers[-1])):
+            # What the preset says of its own kind of task says nothing of another.
+            layers[-1] = {key: value for key, value in layers[-1].items() if key != "task"}
     if recipe is not None:
         layers.append(recipe if isinstance(recipe, Mapping) else load_recipe(Path(recipe)))
         if space is not None:
@@ -58,6 +65,10 @@ def resolve_call(
     given = {key: value for key, value in settings.items() if value is not None}
     top: dict[str, Any] = {k: given.pop(k) for k in ("seed", "device") if k in given}
     task = given
+    if tiles is not None:
+        if scene is not None or labels is not None:
+            raise RecipeError("a scene and tiles were given; give one of them to learn from")
+        task |= {"kind": "tiles", "source": os.fspath(tiles)}
     if scene is not None:
         task["scene"] = scene.name if isinstance(scene, Scene) else os.fspath(scene)
     if isinstance(labels, str | os.PathLike):
@@ -67,6 +78,8 @@ def resolve_call(
     if architecture is not None:
         # Nothing is searched: how the recipe would have searched is no fact of the run.
         layers.append({"architecture": json.loads(architecture.to_json()), **_NO_SEARCH})
+    if network is not None:
+        layers.append({"network": {"name": network}, **_NO_SEARCH})
     if strategy is not None or trials is not None:
         # What is said of the searches themselves comes on top of what is chosen for them here.
         rest = [one for one in overrides if not one.startswith(("one_shot", "study"))]
@@ -74,13 +87,20 @@ def resolve_call(
     return resolve(*layers, overrides=overrides)
 
 
+def _kind(layer: Mapping[str, Any]) -> Any:
+    """Return the kind of task that a layer of a recipe is of."""
+    task = layer.get("task")
+    return task.get("kind", "scene") if isinstance(task, Mapping) else "scene"
+
+
 def _search_layers(
     before: Recipe, strategy: str | None, trials: int | None
 ) -> list[Mapping[str, Any]]:
     """Return what a strategy by name and a number of trials change in a recipe."""
-    if before.architecture is not None:
+    if before.architecture is not None or before.network is not None:
+        given = "architecture" if before.network is None else "network"
         raise RecipeError(
-            "the architecture is given, so that nothing is searched; leave strategy and trials out"
+            f"the {given} is given, so that nothing is searched; leave strategy and trials out"
         )
     if strategy in (DIFFERENTIABLE, *ONE_SHOT) or (strategy is None and before.study is None):
         if trials is not None:

@@ -15,20 +15,25 @@ import numpy.typing as npt
 from swath.api.resolving import resolve_call
 from swath.api.runs import Run, load_architecture
 from swath.api.scene_runs import finish_scene, introduce_scene, is_in_recipe, open_given_scene
+from swath.api.tile_runs import finish_tiles, introduce_tiles, segmentation_figures
 from swath.core.architecture import Architecture
 from swath.core.errors import RecipeError
 from swath.core.files import write_json
 from swath.core.seeds import derive
 from swath.data.labels import LabelMap
 from swath.data.scene import Scene
+from swath.data.tile_set import TileSet
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
+from swath.study.tile_tasks import TileTaskSettings, open_task_tiles, prepare_tile_task
+from swath.tasks.base import Task
+from swath.tasks.scene import SceneTask
+from swath.tasks.tiles import TileTask
 
 if TYPE_CHECKING:
     import torch
 
     from swath.spaces.base import SearchSpace
-    from swath.tasks.scene import SceneTask
 
 __all__ = ["search", "train"]
 
@@ -41,10 +46,12 @@ def search(
     labels: PathLike | LabelMap | npt.ArrayLike | None = None,
     *,
     out: PathLike,
+    tiles: PathLike | None = None,
     recipe: PathLike | Mapping[str, Any] | None = None,
     space: str | None = None,
     preset: str | None = None,
     architecture: Architecture | None = None,
+    network: str | None = None,
     strategy: str | None = None,
     trials: int | None = None,
     workers: int = 1,
@@ -53,19 +60,22 @@ def search(
     command: str | None = None,
     **settings: Any,
 ) -> Run:
-    """Search a network for a scene, train it, map the scene, and write the report.
+    """Search a network for a scene or for tiles, train it, measure it, and write the report.
 
-    The same call continues an interrupted run, and returns a finished one; another scene or other
-    labels than the run was begun with are refused.
+    A scene is mapped; of tiles the test images are labelled.  The same call continues an
+    interrupted run, and returns a finished one; another scene or other labels than the run was
+    begun with are refused.
 
     Parameters
     ----------
     scene : an open scene, a file, a key of the catalogue, or the name of a simulated scene.
     labels : where the scene has none yet.
     out : the run folder.
+    tiles : a folder of images with masks, in place of a scene; see :func:`swath.data.open_tiles`.
     recipe : a file, the name of one that comes with swath, or its keys.
     space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
     architecture : train this one; nothing is searched.
+    network : train this one, which is of no space ("unet", "fcn", "pspnet", "deeplabv3plus").
     strategy : how to search, one of ``swath strategies``: of a search by trials, with a supernet
         ("spos", "fairnas", "se-nas") or "differentiable"; None: as the recipe says.
     trials : how many networks such a search trains.
@@ -86,14 +96,25 @@ def search(
     """
     report = progress or (lambda event: None)
     settings |= {"strategy": strategy, "trials": trials}
-    resolved = resolve_call(scene, labels, recipe, space, preset, architecture, overrides, settings)
+    resolved = resolve_call(
+        settings,
+        scene=scene,
+        labels=labels,
+        tiles=tiles,
+        recipe=recipe,
+        space=space,
+        preset=preset,
+        architecture=architecture,
+        network=network,
+        overrides=overrides,
+    )
     _check_workers(workers, resolved, scene, labels)
     text = resolved.to_yaml()
     folder = RunFolder.check(out, text)
     if folder.complete and is_in_recipe(scene) and is_in_recipe(labels):
         return _completed(folder, report)
     # Nothing is written before all that was given has been looked at.
-    opened = open_given_scene(scene, labels, resolved.task)
+    opened = _open(scene, labels, resolved)
     fingerprint = opened.fingerprint()
     folder.check_scene(fingerprint)
     if folder.complete:
@@ -148,40 +169,72 @@ def train(
     return search(scene, labels, architecture=architecture, **options)
 
 
-class _Job(NamedTuple):
-    """What a run works on."""
+def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene | TileSet:
+    if isinstance(recipe.task, TileTaskSettings):
+        if scene is not None or labels is not None:
+            raise RecipeError("the recipe is of tiles; leave scene and labels out")
+        return open_task_tiles(recipe.task)
+    return open_given_scene(scene, labels, recipe.task)
 
-    task: SceneTask
-    space: SearchSpace
+
+class _Job(NamedTuple):
+    """What a run works on; without a space the recipe names the network."""
+
+    task: SceneTask | TileTask
+    space: SearchSpace | None
     device: torch.device
 
 
-def _prepare(scene: Scene, recipe: Recipe, progress: Progress) -> _Job:
-    """Split and scale the scene; check space, architecture and device."""
+def _prepare(opened: Scene | TileSet, recipe: Recipe, progress: Progress) -> _Job:
+    """Split and scale the scene or the tiles; check space, architecture and device."""
     from swath import spaces, supernets
     from swath.core.devices import pick
-    from swath.study.preparation import prepare_task
 
     device = pick(recipe.device)
-    space = spaces.create(recipe.space.name, **recipe.space.options)
-    if recipe.architecture is not None:
-        space.validate(Architecture.from_dict(recipe.architecture))
-    elif recipe.study is None and recipe.one_shot is None:
-        supernets.require_mixture(space)
-    task = prepare_task(scene, recipe.task, derive(recipe.seed, "split"))
-    if recipe.architecture is None and recipe.study is not None:
-        from swath.study.trials import check_trials
-
-        check_trials(space, task, recipe)
-    if recipe.architecture is None and recipe.one_shot is not None:
-        from swath.study.one_shot import check_one_shot
-
-        check_one_shot(space, task, recipe)
-    progress({"phase": "scene", "text": introduce_scene(task)})
+    space = None
+    if recipe.network is None:
+        space = spaces.create(recipe.space.name, **recipe.space.options)
+        if recipe.architecture is not None:
+            space.validate(Architecture.from_dict(recipe.architecture))
+        elif recipe.study is None and recipe.one_shot is None:
+            supernets.require_mixture(space)
+    task = _task(opened, recipe)
+    _check_network(space, task, recipe)
+    line = introduce_scene(task) if isinstance(task, SceneTask) else introduce_tiles(task)
+    progress({"phase": "scene", "text": line})
     for note in task.split.notes:
         progress({"phase": "note", "text": note})
     progress({"phase": "split", "text": task.split.description})
     return _Job(task, space, device)
+
+
+def _task(opened: Scene | TileSet, recipe: Recipe) -> SceneTask | TileTask:
+    from swath.study.preparation import prepare_task
+
+    seed = derive(recipe.seed, "split")
+    if isinstance(recipe.task, TileTaskSettings):
+        assert isinstance(opened, TileSet)
+        return prepare_tile_task(opened, recipe.task, seed)
+    assert isinstance(opened, Scene)
+    return prepare_task(opened, recipe.task, seed)
+
+
+def _check_network(space: SearchSpace | None, task: Task, recipe: Recipe) -> None:
+    """Refuse what could not be searched or trained on a task, before anything is written."""
+    from swath.estimators.trained import require_pixel_answers
+    from swath.study.one_shot import check_one_shot
+    from swath.study.phases import build_named
+    from swath.study.trials import check_trials
+
+    if space is None:
+        build_named(recipe, task)
+        return
+    if isinstance(task, TileTask):
+        require_pixel_answers(space)
+    if recipe.architecture is None and recipe.study is not None:
+        check_trials(space, task, recipe)
+    if recipe.architecture is None and recipe.one_shot is not None:
+        check_one_shot(space, task, recipe)
 
 
 def _execute(
@@ -192,7 +245,7 @@ def _execute(
     command: str | None,
     workers: int,
 ) -> None:
-    """Search, train, map, measure, report; each phase goes on from what is there."""
+    """Search, train, measure, report; each phase goes on from what is there."""
     from swath.core.devices import describe
     from swath.networks.cost import count_parameters
     from swath.report import write_report
@@ -201,18 +254,26 @@ def _execute(
     begun = time.perf_counter()
     folder.log("started", command=command, python=sys.version.split()[0])
     task, space, device = job
-    architecture, search_seconds = find_architecture(
-        space, task, recipe, folder, device, progress, workers
-    )
+    architecture, search_seconds = None, 0.0
+    if space is not None:
+        architecture, search_seconds = find_architecture(
+            space, task, recipe, folder, device, progress, workers
+        )
     network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
     after = time.perf_counter()
-    found = finish_scene(task, recipe, folder, network, device, progress)
+    validation = trained.validation.scores
+    if isinstance(task, SceneTask):
+        validated = validation.to_dict()
+        found = finish_scene(task, recipe, folder, network, device, progress)
+    else:
+        validated = segmentation_figures(validation)
+        found = finish_tiles(task, recipe, folder, network, device, progress)
     whole = search_seconds + trained.seconds + time.perf_counter() - after
     write_json(
         folder.metrics,
         {
             **found,
-            "validation": trained.validation.scores.to_dict(),
+            "validation": validated,
             "training": {
                 "iterations": trained.iterations,
                 "best_iteration": trained.iteration,

@@ -39,6 +39,14 @@ Scene = Annotated[
         rich_help_panel=_SCENE,
     ),
 ]
+Tiles = Annotated[
+    Path | None,
+    typer.Option(
+        help="In place of a scene: a folder of images with masks.",
+        metavar="FOLDER",
+        rich_help_panel=_SCENE,
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(
@@ -182,6 +190,14 @@ Space = Annotated[
     str | None,
     typer.Option(
         help="Search space (hsi3d); see 'swath spaces'.", metavar="NAME", rich_help_panel=_HOW
+    ),
+]
+Network = Annotated[
+    str | None,
+    typer.Option(
+        help="In place of an architecture: unet, fcn, pspnet or deeplabv3plus, to compare with.",
+        metavar="NAME",
+        rich_help_panel=_HOW,
     ),
 ]
 Strategy = Annotated[

@@ -6,7 +6,7 @@ import contextlib
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -108,31 +108,18 @@ def figure(value: float) -> str:
 
 def summary(run: Run) -> None:
     """Print what a finished run is worth, what it cost, and where its files are."""
-    from swath.report.words import count, duration, percent, plain, short
+    from swath.report.words import count, duration, short
 
     metrics = run.metrics
     split, cost, scene = metrics["split"], metrics["cost"], metrics["scene"]
+    of_tiles = "tiles" in scene
+    unit = "tiles" if of_tiles else "labels"
     typer.echo(
         f"\nTest accuracy of {scene['name']}{' (simulated)' if scene['simulated'] else ''}, "
         f"{split['protocol']} split, {count(split['train'])} training and "
-        f"{count(split['test'])} test labels:\n"
+        f"{count(split['test'])} test {unit}:\n"
     )
-    modes = metrics["test_modes"]
-    show(
-        table(
-            ("map mode", "OA", "AA", "kappa"),
-            [
-                (
-                    f"{mode} (map.tif)" if mode == metrics["map_mode"] and len(modes) > 1 else mode,
-                    percent(scores["oa"]),
-                    percent(scores["aa"]),
-                    plain(scores["kappa"]),
-                )
-                for mode, scores in modes.items()
-            ],
-            right=(1, 2, 3),
-        )
-    )
+    show(_tile_figures(metrics) if of_tiles else _map_figures(metrics))
     typer.echo()
     facts(
         [
@@ -144,20 +131,51 @@ def summary(run: Run) -> None:
             (
                 "time",
                 f"search {duration(cost['search_seconds'])}, training "
-                f"{duration(cost['train_seconds'])}, map {duration(cost['map_seconds'])}",
+                f"{duration(cost['train_seconds'])}, {'test' if of_tiles else 'map'} "
+                f"{duration(cost['map_seconds'])}",
             ),
             *files(run.path),
         ]
     )
 
 
+def _map_figures(metrics: Mapping[str, Any]) -> Table:
+    from swath.report.words import percent, plain
+
+    modes = metrics["test_modes"]
+    return table(
+        ("map mode", "OA", "AA", "kappa"),
+        [
+            (
+                f"{mode} (map.tif)" if mode == metrics["map_mode"] and len(modes) > 1 else mode,
+                percent(scores["oa"]),
+                percent(scores["aa"]),
+                plain(scores["kappa"]),
+            )
+            for mode, scores in modes.items()
+        ],
+        right=(1, 2, 3),
+    )
+
+
+def _tile_figures(metrics: Mapping[str, Any]) -> Table:
+    from swath.report.words import percent
+
+    columns = {
+        "mIoU": "miou",
+        f"IoU of {metrics['classes'][1]['name']}": "iou_target",
+        "FWIoU": "fwiou",
+        "PA": "oa",
+        "MPA": "aa",
+    }
+    row = [percent(metrics["test"].get(key)) for key in columns.values()]
+    return table(tuple(columns), [row], right=range(len(columns)))
+
+
 def files(folder: Path) -> list[tuple[str, str]]:
-    """Return the files of a run that a person opens."""
-    return [
-        ("map", str(folder / "map.tif")),
-        ("picture", str(folder / "map.png")),
-        ("report", str(folder / "report.html")),
-    ]
+    """Return the files of a run that a person opens, of those that are there."""
+    names = {"map": "map.tif", "picture": "map.png", "report": "report.html"}
+    return [(what, str(folder / name)) for what, name in names.items() if (folder / name).exists()]
 
 
 def _plain(text: Any) -> str:

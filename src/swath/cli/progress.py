@@ -90,8 +90,9 @@ def read_event(event: Mapping[str, Any]) -> Step | None:
         return Step(phase, event["epoch"], event["epochs"], "epoch", facts)
     if phase not in ("search", "train"):
         return None
+    figure = event.get("validation_miou", event["validation_accuracy"])
     facts = (
-        f"loss {event['loss']:.3f}, validation {100 * event['validation_accuracy']:.1f} % "
+        f"loss {event['loss']:.3f}, validation {100 * figure:.1f} % "
         f"(loss {event['validation_loss']:.3f})"
     )
     if phase == "train":

@@ -48,6 +48,7 @@ def search(
         typer.Argument(help="A YAML file, or a name of 'swath recipes'.", metavar="RECIPE"),
     ] = None,
     scene: options.Scene = None,
+    tiles: options.Tiles = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -75,10 +76,11 @@ def search(
     seed: options.Seed = None,
     device: options.Device = None,
 ) -> None:
-    """Search a network for a scene, train it, map the scene and write the report.
+    """Search a network for a scene or for tiles, train it, measure it and write the report.
 
     swath search --scene image.tif --labels labels.tif --preset quick --out run
     swath search --scene image.tif --space hytas --strategy evolution --trials 12 --out run
+    swath search --tiles folder --space seg101 --preset quick --out run
     """
     carry_out(**_given(locals()))
 
@@ -97,6 +99,7 @@ def train(
         Path | None, typer.Option(help="The same, as an option.", metavar="RUN|FILE")
     ] = None,
     scene: options.Scene = None,
+    tiles: options.Tiles = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -116,22 +119,30 @@ def train(
     train_map: options.TrainMap = None,
     test_map: options.TestMap = None,
     space: options.Space = None,
+    network: options.Network = None,
     preset: options.Preset = None,
     overrides: options.Overrides = None,
     seed: options.Seed = None,
     device: options.Device = None,
 ) -> None:
-    """Train a known architecture on a scene, without a search.
+    """Train a known architecture, or a known network, without a search.
 
     With a run, its settings are used again, and its scene where no other is given:
     swath train run --seed 1 --out again
+    swath train --network unet --tiles folder --out unet
     """
     given = _given(locals())
     source = given.pop("source", None) or architecture
     given.pop("architecture", None)
+    if network is not None:
+        if source is not None:
+            raise RecipeError(f"{source} and --network {network} were given; give one of them")
+        carry_out(**given)
+        return
     if source is None:
         raise RecipeError(
-            "no architecture was given; name a run, or a file such as run/best/architecture.json"
+            "no architecture was given; name a run, or a file such as run/best/architecture.json, "
+            "or give --network NAME"
         )
     if architecture is not None and source != architecture:
         raise RecipeError(f"two architectures were given, {source} and {architecture}; give one")
@@ -142,7 +153,7 @@ def train(
         from swath.study.recipes import load_recipe
 
         recipe = load_recipe(source / "recipe.yaml")
-        if scene is not None and isinstance(recipe.get("task"), dict):
+        if (scene is not None or tiles is not None) and isinstance(recipe.get("task"), dict):
             for key in _OF_ONE_SCENE:
                 recipe["task"].pop(key, None)
         given["recipe"] = recipe

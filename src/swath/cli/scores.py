@@ -118,6 +118,7 @@ def score(
         ),
     ] = 16,
     scene: options.Scene = None,
+    tiles: options.Tiles = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -216,6 +217,7 @@ def score(
     )
     task = {
         "scene": scene,
+        "source": tiles,
         "labels": labels,
         "variable": variable,
         "label_variable": label_variable,
@@ -315,25 +317,31 @@ def _batch(
     classes: int,
     sizes: Mapping[str, int],
 ) -> tuple[Tensor, Tensor, int]:
-    """Return inputs, labels and the number of classes: of a scene, or random."""
-    from swath.study.scoring import random_batch, scene_batch
+    """Return inputs, labels and the number of classes: of a scene, of tiles, or random."""
+    from swath.study.scoring import random_batch, task_batch
+    from swath.tasks.scene import SceneTask
+    from swath.tasks.tiles import TileTask
 
     told = {name: value for name, value in task.items() if value is not None}
-    if "scene" not in told:
+    if "scene" not in told and "source" not in told:
         if told:
             option = next(iter(told)).replace("_", "-")
             raise RecipeError(f"--{option} is of a scene; give --scene FILE too, or leave it out")
         return *random_batch(space, _number_of(bands), classes, **sizes), classes
     from swath.core.seeds import derive
-    from swath.study.preparation import open_task_scene, prepare_task
     from swath.study.recipes import resolve
+    from swath.study.task_section import make_task
 
     plain = {name: str(v) if isinstance(v, Path) else v for name, v in told.items()}
-    settings = resolve({"task": plain}).task
-    made = prepare_task(open_task_scene(settings), settings, derive(sizes["seed"], "split"))
+    if "source" in told:
+        if "scene" in told:
+            raise RecipeError("a scene and tiles were given; give one of them to look at")
+        plain["kind"] = "tiles"
+    made = make_task(resolve({"task": plain}).task, derive(sizes["seed"], "split"))
+    assert isinstance(made, SceneTask | TileTask)
     for note in made.split.notes:
         say(f"note: {note}")
-    return *scene_batch(made, space, **sizes), made.classes
+    return *task_batch(made, space, **sizes), made.classes
 
 
 def _number_of(bands: str | None) -> int:

@@ -29,9 +29,10 @@ from swath.networks.patchwise import Patchwise, patch_network
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.tasks.base import Task
 from swath.tasks.patches import PatchTask
+from swath.tasks.tiles import TileTask
 from swath.training.loop import TrainingSettings, train
 
-__all__ = ["TaskSource", "TrainedEstimator", "require_patch_answers"]
+__all__ = ["TaskSource", "TrainedEstimator", "require_patch_answers", "require_pixel_answers"]
 
 TaskSource = Task | Callable[[], Task]
 """A task, or what makes it: a function that can be pickled and is called once in a process."""
@@ -176,6 +177,8 @@ class TrainedEstimator:
     def _build(self, architecture: Architecture, task: Task) -> nn.Module:
         inputs, outputs = InputSpec(task.bands), OutputSpec(task.classes)
         space = self._space()
+        if isinstance(task, TileTask):
+            require_pixel_answers(space)
         if task.patch is None:
             return space.build_dense(architecture, inputs, outputs)
         require_patch_answers(space)
@@ -217,6 +220,15 @@ def require_patch_answers(space: SearchSpace) -> None:
         raise RecipeError(
             f"the networks of space '{space.name}' label every pixel, but the task has one label "
             "for each patch; choose a space that answers for a patch, such as nasbench201"
+        )
+
+
+def require_pixel_answers(space: SearchSpace) -> None:
+    """Raise :class:`RecipeError` where the networks of a space cannot learn a task of tiles."""
+    if space.answers == "patch":
+        raise RecipeError(
+            f"the networks of space '{space.name}' answer for a patch, but each pixel of a tile "
+            "has a class; choose a space that labels pixels, such as seg101"
         )
 
 

@@ -23,9 +23,10 @@ def costs(run: RunRecord) -> Html:
     cost, scene = run.part("cost"), run.part("scene")
     if not cost:
         return section("Cost", sentence("No cost is recorded."))
-    pixels = scene.get("rows", 0) * scene.get("columns", 0)
+    pixels = scene.get("rows", 0) * scene.get("columns", 0) or scene.get("test_pixels", 0)
+    last = "test tiles" if run.of_tiles else "mapping"
     rows: list[list[str]] = []
-    for phase, name in (("search", "search"), ("train", "training"), ("map", "mapping")):
+    for phase, name in (("search", "search"), ("train", "training"), ("map", last)):
         seconds = cost.get(f"{phase}_seconds")
         if not is_number(seconds) or not seconds:
             rows.append([name, "none", "–", ""])
@@ -62,6 +63,11 @@ def costs(run: RunRecord) -> Html:
 
 
 _CAUTION = {
+    "tiles": (
+        "No image is in two parts. Whether images of two parts lie beside each other on the ground "
+        "is up to where they were taken; where they do, the figures are better than they would be "
+        "elsewhere."
+    ),
     "random": (
         "Caution: a random split leaks. Test pixels lie beside training pixels, and the network "
         "sees whole windows, so that these figures are better than they would be in a place "
@@ -84,10 +90,12 @@ def split(run: RunRecord) -> Html:
     if not data:
         return section("Labels and split", sentence("The split is not recorded."))
     protocol = str(data.get("protocol") or "unnamed")
-    caution = _CAUTION.get(protocol)
+    caution = _CAUTION.get("tiles" if run.of_tiles else protocol)
+    leaks = protocol == "random" and not run.of_tiles
     description = str(data.get("description") or f"A {protocol} split.")
     pairs = [("protocol", protocol)]
-    pairs += [(f"{role} pixels", count(data.get(role))) for role in ("train", "validation", "test")]
+    unit = "tiles" if run.of_tiles else "pixels"
+    pairs += [(f"{role} {unit}", count(data.get(role))) for role in ("train", "validation", "test")]
     if data.get("seed") is not None:
         pairs.append(("seed", str(data["seed"])))
     notes = data.get("notes")
@@ -95,7 +103,7 @@ def split(run: RunRecord) -> Html:
     return section(
         "Labels and split",
         paragraph(description),
-        paragraph(caution, "caution" if protocol == "random" else "") if caution else None,
+        paragraph(caution, "caution" if leaks else "") if caution else None,
         paragraph(
             "The search and the choice of the trained network used validation labels only; test "
             "labels were read once, at the end."

@@ -1,4 +1,4 @@
-"""Small exact images for the report: palette PNGs written from integer arrays."""
+"""Small exact images for the report: PNGs written from integer arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Colour", "data_uri", "indexed_png"]
+__all__ = ["Colour", "data_uri", "indexed_png", "rgb_png"]
 
 Colour = tuple[int, int, int, int]
 """Red, green, blue and opacity, each 0..255."""
@@ -43,6 +43,30 @@ def indexed_png(indices: NDArray[np.integer], palette: Sequence[Colour]) -> byte
         (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)),
         (b"PLTE", b"".join(bytes(colour[:3]) for colour in palette)),
         (b"tRNS", bytes(colour[3] for colour in palette)),
+        (b"IDAT", zlib.compress(scanlines.tobytes(), 9)),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in chunks)
+
+
+def rgb_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a PNG of pixels (rows, columns, 3), red, green and blue.
+
+    Raises
+    ------
+    ValueError : they are no such array.
+
+    Source: as of :func:`indexed_png` (colour type 2).
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or pixels.size == 0:
+        raise ValueError(f"a picture is uint8 (rows, columns, 3), not {pixels.shape}")
+    rows, columns, _ = pixels.shape
+    # Each row as its difference to the one above (filter type 2), which packs better.
+    scanlines = np.full((rows, 1 + 3 * columns), 2, np.uint8)
+    flat = pixels.reshape(rows, -1)
+    scanlines[:, 1:] = flat - np.concatenate([np.zeros_like(flat[:1]), flat[:-1]])
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(scanlines.tobytes(), 9)),
         (b"IEND", b""),
     )

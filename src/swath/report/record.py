@@ -18,7 +18,7 @@ from swath.study.backends import journal_path
 from swath.study.conduct import find_studies, open_study
 from swath.study.studies import Study
 
-__all__ = ["LabelClass", "OneShotRecord", "RunRecord", "read_run"]
+__all__ = ["LabelClass", "OneShotRecord", "RunRecord", "TileRecord", "read_run"]
 
 Map = NDArray[np.int64]
 History = tuple[dict[str, Any], ...]
@@ -56,6 +56,18 @@ class OneShotRecord:
 
 
 @dataclass(frozen=True)
+class TileRecord:
+    """A test tile: ``image`` uint8 (rows, columns, 3), ``truth`` and ``prediction`` class indices
+    (rows, columns), -1 for none.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: Map
+    prediction: Map
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """The contents of a run folder.
 
@@ -81,6 +93,13 @@ class RunRecord:
     split: Map | None = None
     prediction: Map | None = None
     stride: int = 1
+    tiles: tuple[TileRecord, ...] = ()
+
+    @property
+    def of_tiles(self) -> bool:
+        """Whether the run learned from tiles, not from a scene."""
+        task = self.recipe.get("task")
+        return isinstance(task, Mapping) and task.get("kind") == "tiles"
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -128,6 +147,7 @@ def read_run(folder: str | Path) -> RunRecord:
         split=split,
         prediction=prediction,
         stride=stride,
+        tiles=_tiles(folder / "tiles.safetensors"),
     )
 
 
@@ -268,6 +288,28 @@ def _tensors(path: Path, names: tuple[str, ...]) -> tuple[list[Map | None], int]
     except (SafetensorError, ValueError, OSError) as error:
         raise RunError(f"{path} is no map that can be read: {error}") from error
     return maps, stride
+
+
+def _tiles(path: Path) -> tuple[TileRecord, ...]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        return ()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            numbers = sorted({int(key.split(".")[0]) for key in file.keys()})  # noqa: SIM118
+            names = (file.metadata() or {}).get("names", "").split("\n")
+            return tuple(
+                TileRecord(
+                    name,
+                    file.get_tensor(f"{number}.image"),
+                    file.get_tensor(f"{number}.truth").astype(np.int64),
+                    file.get_tensor(f"{number}.prediction").astype(np.int64),
+                )
+                for number, name in zip(numbers, names, strict=True)
+            )
+    except (SafetensorError, ValueError, OSError) as error:
+        raise RunError(f"{path} holds no tiles that can be read: {error}") from error
 
 
 def _geotiff(path: Path, classes: tuple[LabelClass, ...]) -> tuple[Map | None, int]:

@@ -6,14 +6,18 @@ from pathlib import Path
 
 from swath.core.files import write_text
 from swath.report.account import costs, provenance, split
-from swath.report.html import page
+from swath.report.html import Html, page
 from swath.report.record import RunRecord, read_run
 from swath.report.results import accuracy, header, maps, title
 from swath.report.searching import network, search, training
+from swath.report.tiles import tiles
 
 __all__ = ["render", "write_report"]
 
-_SECTIONS = (maps, accuracy, network, search, training, costs, split, provenance)
+
+def pictures(run: RunRecord) -> Html:
+    """Return what the network made of the images."""
+    return tiles(run) if run.of_tiles else maps(run)
 
 
 def write_report(run_folder: str | Path, path: str | Path | None = None) -> Path:
@@ -31,6 +35,9 @@ def write_report(run_folder: str | Path, path: str | Path | None = None) -> Path
     target = Path(run_folder) / "report.html" if path is None else Path(path)
     write_text(target, render(read_run(run_folder)))
     return target
+
+
+_SECTIONS = (pictures, accuracy, network, search, training, costs, split, provenance)
 
 
 def render(run: RunRecord) -> str:

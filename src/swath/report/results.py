@@ -53,36 +53,34 @@ def header(run: RunRecord) -> Html:
         scores = Html(
             '<dl class="scores">'
             + "".join(
-                f"<div><dt>{name}</dt><dd>{value}</dd></div>"
-                for name, value in (
-                    ("overall accuracy (OA)", _large_percent(test.get("oa"))),
-                    ("average accuracy (AA)", _large_percent(test.get("aa"))),
-                    ("kappa", text(plain(test.get("kappa")))),
-                )
+                f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _headline(run)
             )
             + "</dl>"
         )
-        where = [f"{count(split['test'])} test pixels" if "test" in split else "the test pixels"]
+        unit = "tiles" if run.of_tiles else "pixels"
+        where = [f"{count(split['test'])} test {unit}" if "test" in split else f"the test {unit}"]
         where += [f"{protocol} split"] if protocol else []
         where += [f"map mode {mode}"] if mode else []
         left = join(scores, sentence(f"Test figures: {', '.join(where)}."))
         if split.get("description"):
             left = join(left, sentence(str(split["description"])))
-        if protocol == "random":
+        if protocol == "random" and not run.of_tiles:
             words = (
                 "Random split: neighbouring pixels leak. See the caution under Labels and split."
             )
             left = join(left, paragraph(words, "caution"))
     else:
         left = paragraph("No test figures: this run has not been measured on test labels.")
-    validation = run.part("validation").get("oa")
+    validation = run.part("validation")
     pairs = [
-        ("validation accuracy", percent(validation)),
+        ("validation mIoU", percent(validation.get("miou")))
+        if run.of_tiles
+        else ("validation accuracy", percent(validation.get("oa"))),
         ("parameters", count(cost.get("parameters"))),
         ("FLOPs per pixel", short(cost.get("flops_per_pixel"))),
         ("search", duration(cost.get("search_seconds") or None)),
         ("training", duration(cost.get("train_seconds"))),
-        ("mapping", duration(cost.get("map_seconds"))),
+        ("test tiles" if run.of_tiles else "mapping", duration(cost.get("map_seconds"))),
         ("all together", duration(cost.get("total_seconds"))),
     ]
     known = [(name, value) for name, value in pairs if value != "–"]
@@ -95,6 +93,23 @@ def header(run: RunRecord) -> Html:
         banner,
         Html(f'<div class="head"><div>{left}</div>{facts(known)}</div>'),
     )
+
+
+def _headline(run: RunRecord) -> list[tuple[str, str]]:
+    """Return the names and values of the test figures."""
+    test = run.part("test")
+    if run.of_tiles:
+        target = run.classes[1].name if len(run.classes) > 1 else "class 1"
+        return [
+            ("mean IoU (mIoU)", _large_percent(test.get("miou"))),
+            (f"IoU of {target}", _large_percent(test.get("iou_target"))),
+            ("pixel accuracy (PA)", _large_percent(test.get("oa"))),
+        ]
+    return [
+        ("overall accuracy (OA)", _large_percent(test.get("oa"))),
+        ("average accuracy (AA)", _large_percent(test.get("aa"))),
+        ("kappa", text(plain(test.get("kappa")))),
+    ]
 
 
 def title(run: RunRecord) -> str:
@@ -110,6 +125,9 @@ def _large_percent(value: Any) -> Html:
 
 
 def _space(run: RunRecord) -> str:
+    named = run.recipe.get("network")
+    if isinstance(named, Mapping):
+        return str(named.get("name") or "")
     name = run.architecture.get("space")
     if not name:
         chosen = run.recipe.get("space")
@@ -122,12 +140,15 @@ def _subtitle(run: RunRecord) -> str:
     scene = run.part("scene")
     parts = []
     if space := _space(run):
-        parts.append(f"search space {space}")
+        kind = "network" if run.recipe.get("network") else "search space"
+        parts.append(f"{kind} {space}")
     if preset := run.recipe.get("preset"):
         parts.append(f"preset {preset}")
     if {"rows", "columns", "bands"} <= scene.keys():
         size = f"{scene['rows']} × {scene['columns']} pixels, {counted(scene['bands'], 'band')}"
         parts.append(size)
+    if "tiles" in scene:
+        parts.append(f"{counted(scene['tiles'], 'tile')}, {counted(scene['bands'], 'band')}")
     if run.classes:
         parts.append(counted(len(run.classes), "class", "classes"))
     if scene.get("sensor"):
@@ -228,6 +249,9 @@ def _class_table(run: RunRecord) -> Html:
     ]
     if matrix is not None:
         columns.append(Column("user’s accuracy", "number"))
+    iou = run.part("test").get("iou") if run.of_tiles else None
+    if isinstance(iou, list):
+        columns.append(Column("IoU", "number"))
     columns += [Column("accuracy", "number"), Column("")]
     rows: list[list[str]] = []
     for index, entry in enumerate(run.classes):
@@ -241,6 +265,8 @@ def _class_table(run: RunRecord) -> Html:
         if matrix is not None:
             called = matrix[:, index].sum()
             row.append(percent(matrix[index, index] / called if called else None))
+        if isinstance(iou, list):
+            row.append(percent(iou[index] if index < len(iou) else None))
         right = known[index] if index < len(known) else None
         row += [percent(right), _bar(right)]
         rows.append(row)
@@ -250,6 +276,9 @@ def _class_table(run: RunRecord) -> Html:
         total.append(count(sum(n for n in numbers if n is not None)) if any(numbers) else "–")
     if matrix is not None:
         total.append("")
+    if isinstance(iou, list):
+        present = [value for value in iou if is_number(value)]
+        total.append(percent(sum(present) / len(present) if present else None))
     average = run.part("test").get("aa")
     total += [percent(average), _bar(average)]
     note = (
@@ -258,6 +287,11 @@ def _class_table(run: RunRecord) -> Html:
     )
     if matrix is not None:
         note += " User’s accuracy: the share of the test pixels called so that are of the class."
+    if isinstance(iou, list):
+        note += (
+            " IoU: the pixels that are of the class and are called so, as a share of those that "
+            "are either."
+        )
     return join(table(columns, [*rows, total], last_apart=1, kind="full"), sentence(note))
 
 

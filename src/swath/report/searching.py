@@ -40,6 +40,10 @@ _MOVES = ("narrower", "same width", "wider")
 
 def network(run: RunRecord) -> Html:
     """Return the drawn architecture with its genes; these alone where it cannot be drawn."""
+    named = run.recipe.get("network")
+    if isinstance(named, Mapping):
+        words = f"The network is {named.get('name')}, of no search space: nothing was searched."
+        return section("Network", paragraph(words))
     genes = run.architecture.get("genes")
     if not isinstance(genes, Mapping) or not genes:
         return section("Network", sentence("No architecture is recorded in this run."))
@@ -230,9 +234,8 @@ def _search_curves(records: Sequence[Record]) -> Html:
     return _grid("trio", charts)
 
 
-def _mark(record: Record, x: str) -> Mark:
-    accuracy = record["validation_accuracy"]
-    return Mark(record[x], accuracy, f"{percent(accuracy)}, {x} {count(record[x])}")
+def _mark(record: Record, x: str, y: str = "validation_accuracy") -> Mark:
+    return Mark(record[x], record[y], f"{percent(record[y])}, {x} {count(record[x])}")
 
 
 def _series(name: str, records: Sequence[Record], x: str, y: str) -> Series:
@@ -367,15 +370,21 @@ def training(run: RunRecord) -> Html:
     if not records:
         return section("Training", sentence("This run has no training history."))
     best = _best(records)
-    mark = _mark(best, "iteration") if best else None
+    counted_by = "validation_miou" if "validation_miou" in records[-1] else "validation_accuracy"
+    mark = _mark(best, "iteration", counted_by) if best else None
     words = f"The network was trained for {count(records[-1]['iteration'])} iterations. "
     if best:
         words += "The best on validation labels was kept; test labels played no part."
     charts = [
         line_chart(
             [
-                _series("overall", records, "iteration", "validation_accuracy"),
-                _series("average over classes", records, "iteration", "validation_aa"),
+                _series(name, records, "iteration", key)
+                for name, key in (
+                    ("mean IoU", "validation_miou"),
+                    ("overall", "validation_accuracy"),
+                    ("average over classes", "validation_aa"),
+                )
+                if key in records[-1]
             ],
             title="Validation accuracy",
             x_label="iteration",

@@ -26,6 +26,7 @@ _AS_TRAINED = (
     "learning_rate",
     "momentum",
     "weight_decay",
+    "loss",
     "precision",
 )
 _EPOCHS, _LATER_EPOCHS = 12, 4

@@ -11,18 +11,19 @@ from swath import estimators, spaces, strategies
 from swath.core.errors import RecipeError, nearest
 from swath.core.history import Objective
 from swath.core.registry import Registry
-from swath.study.patch_tasks import PatchTaskSettings, make_patch_task, open_patches
+from swath.study.patch_tasks import PatchTaskSettings, open_patches
 from swath.study.scorers import with_scores
 from swath.study.settings import Strict, TaskSettings, resolve_as
 from swath.study.study_recipe import StudyRecipe
+from swath.study.task_section import AnyTaskSettings, make_task
+from swath.study.tile_tasks import TileTaskSettings, open_task_tiles
 
 if TYPE_CHECKING:
     from swath.estimators.base import Estimator
     from swath.spaces.base import SearchSpace
     from swath.strategies.base import Strategy
-    from swath.tasks.scene import SceneTask
 
-__all__ = ["Parts", "create_part", "make_parts", "make_task"]
+__all__ = ["Parts", "create_part", "make_parts"]
 
 T = TypeVar("T")
 Progress = Callable[[dict[str, Any]], None]
@@ -68,8 +69,8 @@ def make_parts(recipe: StudyRecipe, progress: Progress | None = None) -> Parts:
         )
     estimator = create_part(estimators.registry, recipe.estimator.name, options)
     space = _space(recipe, estimator)
-    if isinstance(recipe.task, PatchTaskSettings):
-        _refuse_dense(space)
+    if recipe.task is not None:
+        _check_answers(space, recipe.task)
     facts = {
         "space": {"name": space.name, "options": dict(space.options)},
         "strategy": recipe.strategy.model_dump(mode="json"),
@@ -82,13 +83,6 @@ def make_parts(recipe: StudyRecipe, progress: Progress | None = None) -> Parts:
         _objectives(recipe, estimator),
         facts,
     )
-
-
-def make_task(settings: TaskSettings, seed: int) -> SceneTask:
-    """Return the task of a recipe; workers call this themselves."""
-    from swath.study.preparation import open_task_scene, prepare_task
-
-    return prepare_task(open_task_scene(settings), settings, seed)
 
 
 def create_part(registry: Registry[T], name: str, options: Mapping[str, Any]) -> T:
@@ -121,7 +115,7 @@ def create_part(registry: Registry[T], name: str, options: Mapping[str, Any]) ->
         ) from error
 
 
-def _trained(recipe: StudyRecipe, settings: TaskSettings | PatchTaskSettings) -> dict[str, Any]:
+def _trained(recipe: StudyRecipe, settings: AnyTaskSettings) -> dict[str, Any]:
     """Return what the recipe's other sections tell the estimator "trained"."""
     from swath.training.loop import TrainingSettings
 
@@ -135,19 +129,18 @@ def _trained(recipe: StudyRecipe, settings: TaskSettings | PatchTaskSettings) ->
     return {
         "space": space.name,
         "space_options": dict(space.options),
-        "task": (
-            functools.partial(make_patch_task, settings, recipe.seed)
-            if isinstance(settings, PatchTaskSettings)
-            else functools.partial(make_task, settings, recipe.seed)
-        ),
+        "task": functools.partial(make_task, settings, recipe.seed),
         "training": resolve_as(Sections, [{"training": recipe.training or {}}]).training,
     }
 
 
-def _refuse_dense(space: SearchSpace) -> None:
-    from swath.estimators.trained import require_patch_answers
+def _check_answers(space: SearchSpace, settings: AnyTaskSettings) -> None:
+    from swath.estimators.trained import require_patch_answers, require_pixel_answers
 
-    require_patch_answers(space)
+    if isinstance(settings, PatchTaskSettings):
+        require_patch_answers(space)
+    if isinstance(settings, TileTaskSettings):
+        require_pixel_answers(space)
 
 
 def _asks_for_latency(recipe: StudyRecipe) -> bool:
@@ -155,9 +148,11 @@ def _asks_for_latency(recipe: StudyRecipe) -> bool:
     return "latency" in {*recipe.constraints, *(one.name for one in recipe.objectives)}
 
 
-def _fingerprint(settings: TaskSettings | PatchTaskSettings, seed: int) -> dict[str, Any]:
+def _fingerprint(settings: AnyTaskSettings, seed: int) -> dict[str, Any]:
     from swath.study.preparation import open_task_scene
 
+    if isinstance(settings, TileTaskSettings):
+        return dict(open_task_tiles(settings).fingerprint())
     if isinstance(settings, PatchTaskSettings):
         return open_patches(settings, seed).fingerprint()
     return dict(open_task_scene(settings).fingerprint())

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from swath.core.errors import RecipeError, nearest
+from swath.core.errors import RecipeError
 from swath.data.scaling import ScalingKind
-from swath.study.settings import Strict, TaskSettings, resolve_as
+from swath.study.settings import Strict
 
 if TYPE_CHECKING:
     from swath.data.patch_set import PatchSet
     from swath.tasks.patches import PatchTask
 
-__all__ = ["PatchTaskSettings", "make_patch_task", "open_patches", "read_task"]
+__all__ = ["PatchTaskSettings", "make_patch_task", "open_patches"]
 
 _CUTTING = ("patch", "stride", "per_class", "variables", "label_variable")  # need a label map
 
@@ -69,31 +68,6 @@ class PatchTaskSettings(Strict):
     sensor_dropout: float = Field(default=0.0, ge=0, lt=1)
     fusion: Literal["input", "late"] = "input"
     memory: float = Field(default=2.0, ge=0)
-
-
-def read_task(given: Any) -> Any:
-    """Return the settings of the kind of task that a recipe names; a scene where it names none.
-
-    Raises
-    ------
-    RecipeError : there is no such kind, an unknown key, or an unusable value.
-    """
-    if not isinstance(given, Mapping):
-        return given
-    kinds: dict[str, type[Strict]] = {"scene": TaskSettings, "patches": PatchTaskSettings}
-    kind = given.get("kind", "scene")
-    if kind not in kinds:
-        raise RecipeError(
-            f"there is no kind of task '{kind}'{nearest(str(kind), kinds)}; known: "
-            f"{', '.join(kinds)}"
-        )
-    settings = kinds[kind]
-
-    class Sections(Strict):
-        task: settings  # type: ignore[valid-type]
-
-    keys = {key: value for key, value in given.items() if key != "kind"}
-    return resolve_as(Sections, [{"task": keys}]).task
 
 
 def open_patches(settings: PatchTaskSettings, seed: int) -> PatchSet:

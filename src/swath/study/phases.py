@@ -7,32 +7,33 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from swath.core.architecture import Architecture
 from swath.core.files import write_json
 from swath.core.seeds import derive
-from swath.data.scene import Scene
-from swath.spaces.base import SearchSpace
+from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.strategies.differentiable import differentiable_search, skip_share
+from swath.study.models import describe_model
 from swath.study.one_shot import search_one_shot
 from swath.study.recipes import Recipe
-from swath.study.retraining import best_retrained, train_architecture
-from swath.study.run import Model, RunFolder
+from swath.study.retraining import best_retrained, train_network
+from swath.study.run import RunFolder
 from swath.study.trials import search_by_trials
+from swath.tasks.base import Task
 from swath.tasks.scene import SceneTask
+from swath.tasks.tiles import TileTask
 from swath.training.loop import Trained
 
-__all__ = ["find_architecture", "train_model", "value_range"]
+__all__ = ["build_named", "find_architecture", "train_model"]
 
 Progress = Callable[[dict[str, Any]], None]
 
 
 def find_architecture(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
@@ -73,7 +74,7 @@ def find_architecture(
 
 def _search_by_trials(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
@@ -106,7 +107,7 @@ def _search_by_trials(
 
 def _search_one_shot(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
@@ -127,7 +128,7 @@ def _search_one_shot(
 
 def _search_differentiably(
     space: SearchSpace,
-    task: SceneTask,
+    task: Task,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
@@ -169,19 +170,28 @@ def _search_differentiably(
 
 
 def train_model(
-    space: SearchSpace,
-    architecture: Architecture,
-    task: SceneTask,
+    space: SearchSpace | None,
+    architecture: Architecture | None,
+    task: SceneTask | TileTask,
     recipe: Recipe,
     folder: RunFolder,
     device: torch.device,
     progress: Progress,
 ) -> tuple[nn.Module, Trained]:
-    """Train the architecture from scratch and save the model; return the best network."""
+    """Train the network from scratch and save the model; return it with its best weights.
+
+    Parameters
+    ----------
+    space, architecture : None: the network is the one that the recipe names.
+    """
     progress({"phase": "begin", "name": "train", "total": recipe.training.iterations})
-    trained = train_architecture(
-        architecture, space, task, recipe, folder.training, device, progress
-    )
+
+    def build() -> nn.Module:
+        if space is None or architecture is None:
+            return build_named(recipe, task)
+        return space.build_dense(architecture, InputSpec(task.bands), OutputSpec(task.classes))
+
+    trained = train_network(build, task, recipe, folder.training, device, progress)
     folder.log(
         "trained",
         iteration=trained.iteration,
@@ -189,38 +199,19 @@ def train_model(
         stopped=trained.stopped,
         seconds=trained.seconds,
     )
-    scene, labels = task.scene, task.labels
-    model = Model(
-        architecture=architecture,
-        space_options=space.options,
-        bands=scene.bands,
-        available=scene.source.shape[2],
-        wavelengths=scene.wavelengths,
-        scaling=task.scaling,
-        values=value_range(scene),
-        classes=tuple(
-            {"name": name, "original": original, "colour": list(colour)}
-            for name, original, colour in zip(
-                labels.names, labels.original, labels.colours, strict=True
-            )
-        ),
-        sensor=scene.sensor,
-        scene=scene.name,
-    )
-    folder.save_model(model, trained.network)
+    folder.save_model(describe_model(task, recipe, space, architecture), trained.network)
     return trained.network, trained
 
 
-def value_range(scene: Scene, windows: int = 8) -> tuple[float, float]:
-    """Return the 2nd and 98th percentile of a scene's values, from a few of its windows."""
-    every = list(scene.windows(2**21))
-    chosen = every[:: max(1, len(every) // windows)]
-    parts = []
-    for window in chosen:
-        pixels, valid = scene.read_valid(*window)
-        parts.append(pixels[valid].ravel()[::7])
-    values = np.concatenate(parts)
-    if not values.size:
-        return 0.0, 0.0
-    low, high = np.percentile(values, (2, 98))
-    return float(low), float(high)
+def build_named(recipe: Recipe, task: Task) -> nn.Module:
+    """Return the network that a recipe names and no space has, untrained.
+
+    Raises
+    ------
+    UnknownName, RecipeError : there is none of this name, or it cannot be made of its options.
+    """
+    from swath.networks import segmentation
+
+    named = recipe.network
+    assert named is not None
+    return segmentation.create(named.name, task.bands, task.classes, **named.options)

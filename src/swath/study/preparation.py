@@ -14,7 +14,7 @@ from swath.data.readers import open_labels, open_scene, parse_bands
 from swath.data.scaling import fit_scaling
 from swath.data.scene import Scene
 from swath.data.simulate import SIMULATED, simulate
-from swath.study.recipes import TaskSettings
+from swath.study.settings import TaskSettings
 from swath.tasks.scene import SceneTask
 from swath.tasks.splits import (
     Split,

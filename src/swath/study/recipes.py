@@ -17,15 +17,19 @@ from swath.core.errors import RecipeError
 from swath.strategies.differentiable import DifferentiableSettings
 from swath.study.one_shot_section import OneShotSection, with_strategy
 from swath.study.settings import (
+    PartSettings,
     SpaceSettings,
     Strict,
     TaskSettings,
     load_recipe,
+    named_part,
     parse_override,
     preset_names,
     resolve_as,
 )
 from swath.study.study_section import StudySettings, fitted
+from swath.study.task_section import read_task
+from swath.study.tile_tasks import TileTaskSettings
 from swath.training.loop import TrainingSettings
 
 __all__ = [
@@ -65,7 +69,10 @@ class Recipe(Strict):
     Parameters
     ----------
     preset : the name under which it was chosen.
+    task : a scene, or with the key ``kind: tiles`` images with their masks.
     architecture : trained as it is; None: one is searched.
+    network : a network of no search space, such as a comparator, by its name (and options), which
+        is trained instead of one of the space; None: there is none.
     study : the search by trials; None: there is none.
     one_shot : the search with a single-path or elastic supernet; None: there is none.
     search : the differentiable search, where there is neither of these.
@@ -74,14 +81,29 @@ class Recipe(Strict):
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
-    task: TaskSettings = Field(default_factory=TaskSettings)
+    task: TaskSettings | TileTaskSettings = Field(default_factory=TaskSettings)
     space: SpaceSettings = Field(default_factory=SpaceSettings)
     architecture: dict[str, Any] | None = None
+    network: PartSettings | None = None
     search: DifferentiableSettings = Field(default_factory=DifferentiableSettings)
     study: StudySettings | None = None
     one_shot: OneShotSection | None = None
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     mapping: MappingSettings = Field(default_factory=MappingSettings)
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _read_task(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("kind") == "patches":
+            raise RecipeError(
+                "a task of kind 'patches' has no scene to map; search with 'swath study run'"
+            )
+        return read_task(given)
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _read_name(cls, given: Any) -> Any:
+        return named_part(given)
 
     @field_validator("one_shot", mode="before")
     @classmethod

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from swath.core.architecture import Architecture
 from swath.core.files import atomic_path
@@ -19,25 +21,29 @@ from swath.tasks.base import Task
 from swath.training.evaluate import Validation
 from swath.training.loop import Trained, train
 
-__all__ = ["best_retrained", "train_architecture"]
+__all__ = ["best_retrained", "train_network"]
 
 Progress = Callable[[dict[str, Any]], None]
 _FILES = ("history.jsonl", "checkpoint.safetensors")  # of a training; the checkpoint comes last
 
 
-def train_architecture(
-    architecture: Architecture,
-    space: SearchSpace,
+def train_network(
+    build: Callable[[], nn.Module],
     task: Task,
     recipe: Recipe,
     folder: Path,
     device: torch.device,
     progress: Progress,
 ) -> Trained:
-    """Train an architecture from scratch as the recipe says, or continue in ``folder``."""
+    """Train a network from scratch as the recipe says, or continue in ``folder``.
+
+    Parameters
+    ----------
+    build : makes it; its first weights follow from the recipe's seed.
+    """
     torch.manual_seed(derive(recipe.seed, "network"))
     return train(
-        space.build_dense(architecture, InputSpec(task.bands), OutputSpec(task.classes)),
+        build(),
         task,
         recipe.training,
         seed=derive(recipe.seed, "training"),
@@ -67,9 +73,10 @@ def best_retrained(
     for rank, candidate in enumerate(candidates, start=1):
         name = f"train candidate {rank} of {len(candidates)}"
         progress({"phase": "begin", "name": name, "total": recipe.training.iterations})
-        trained = train_architecture(
-            candidate, space, task, recipe, _folder(folder, rank), device, progress
+        build = functools.partial(
+            space.build_dense, candidate, InputSpec(task.bands), OutputSpec(task.classes)
         )
+        trained = train_network(build, task, recipe, _folder(folder, rank), device, progress)
         folder.log(
             "candidate",
             rank=rank,

@@ -30,16 +30,19 @@ class Model:
 
     Parameters
     ----------
-    architecture, space_options : from which the network is built.
+    architecture, space_options : from which the network is built; None: it is of no space.
+    network : of no space: {"name", "options"}, from which it is built; None: it is of a space.
     bands : indices of the bands it reads, in their order in the training scene's file.
     available : number of bands that file has.
     wavelengths : of the bands, in nanometres, or None.
     scaling : of the bands.
     values : the 2nd and 98th percentile of the training scene's values, or None.
     classes : per class, {"name", "original", "colour"}.
+    context : rows and columns of what it was judged on, where that was tiles: a network that looks
+        at the whole image is shown as much at once.  None: it was judged on a scene.
     """
 
-    architecture: Architecture
+    architecture: Architecture | None
     space_options: Mapping[str, Any]
     bands: tuple[int, ...]
     available: int
@@ -49,12 +52,23 @@ class Model:
     classes: tuple[Mapping[str, Any], ...]
     sensor: str | None
     scene: str
+    network: Mapping[str, Any] | None = None
+    context: int | None = None
 
     def build(self) -> nn.Module:
         """Return the network, which labels every pixel, without its weights."""
         from swath import spaces
+        from swath.networks import segmentation
         from swath.spaces.base import InputSpec, OutputSpec
 
+        if self.architecture is None:
+            assert self.network is not None
+            return segmentation.create(
+                self.network["name"],
+                len(self.bands),
+                len(self.classes),
+                **self.network["options"],
+            )
         space = spaces.create(self.architecture.space, **self.space_options)
         return space.build_dense(
             self.architecture, InputSpec(len(self.bands)), OutputSpec(len(self.classes))
@@ -63,7 +77,7 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready form."""
         return {
-            "architecture": json.loads(self.architecture.to_json()),
+            "architecture": self.architecture and json.loads(self.architecture.to_json()),
             "space_options": dict(self.space_options),
             "bands": list(self.bands),
             "available": self.available,
@@ -73,13 +87,15 @@ class Model:
             "classes": [dict(c) for c in self.classes],
             "sensor": self.sensor,
             "scene": self.scene,
+            "network": None if self.network is None else dict(self.network),
+            "context": self.context,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Model:
         """Read :meth:`to_dict`'s form."""
         return cls(
-            Architecture.from_dict(data["architecture"]),
+            data["architecture"] and Architecture.from_dict(data["architecture"]),
             data["space_options"],
             tuple(data["bands"]),
             data["available"],
@@ -89,6 +105,8 @@ class Model:
             tuple(data["classes"]),
             data["sensor"],
             data["scene"],
+            data.get("network"),
+            data.get("context"),
         )
 
 
@@ -182,7 +200,7 @@ class RunFolder:
 
     @property
     def scene(self) -> Path:
-        """The fingerprint of the scene and its labels."""
+        """The fingerprint of the scene and its labels, or of the tiles."""
         return self.path / "scene.json"
 
     @property

@@ -123,6 +123,7 @@ def _batch(estimator: TrainedEstimator, seed: int) -> tuple[Tensor, Tensor]:
 
     from swath import spaces
     from swath.spaces.base import InputSpec, OutputSpec
+    from swath.tasks.tiles import TileTask
     from swath.training.batches import batches
 
     task = estimator.prepared()
@@ -136,6 +137,6 @@ def _batch(estimator: TrainedEstimator, seed: int) -> tuple[Tensor, Tensor]:
         task,
         derive(seed, "batch"),
         window=estimator.training.window,
-        sampling="balanced",
+        sampling="uniform" if isinstance(task, TileTask) else "balanced",
     )
     return drawn.batch(SAMPLES, 0, augmented=False)

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from swath.spaces.base import SearchSpace
     from swath.study.studies import Study
     from swath.tasks.scene import SceneTask
+    from swath.tasks.tiles import TileTask
 
-__all__ = ["Measured", "of_study", "of_table", "random_batch", "scene_batch"]
+__all__ = ["Measured", "of_study", "of_table", "random_batch", "task_batch"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,13 +50,13 @@ def random_batch(
     return x, torch.randint(classes, (samples, *labelled), generator=generator)
 
 
-def scene_batch(
-    task: SceneTask, space: SearchSpace, *, samples: int, window: int, seed: int = 0
+def task_batch(
+    task: SceneTask | TileTask, space: SearchSpace, *, samples: int, window: int, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Return a batch around training labels of a scene, each class equally often.
+    """Return a batch of training data: of a scene around its labels, each class equally often.
 
     Patches with a class each for spaces that answer for a patch, else windows with a class for
-    each of their training labels and -1 elsewhere.
+    each of their training labels and -1 elsewhere.  Of tiles crops with the class of each pixel.
 
     Parameters
     ----------
@@ -63,9 +64,12 @@ def scene_batch(
     window : their side; a space whose patches have a size of their own decides that.
     """
     from swath.tasks.label_patches import PatchSampler
+    from swath.tasks.tiles import TileSampler, TileTask
     from swath.tasks.windows import WindowSampler
 
     of_batch = derive(seed, "batch")
+    if isinstance(task, TileTask):
+        return TileSampler(task, window, of_batch).batch(samples, 0, augmented=False)
     targets = task.targets("train")
     if space.answers == "patch":
         side = space.patch or window

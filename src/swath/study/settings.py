@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swath.core.errors import RecipeError, nearest
 from swath.data.scaling import ScalingKind
@@ -87,15 +87,6 @@ class TaskSettings(Strict):
     small_classes: Literal["raise", "halve", "drop"] = "raise"
     minimum: int | None = Field(default=None, ge=1)
     scaling: ScalingKind = "max"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _is_a_scene(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and given.get("kind") == "patches":
-            raise ValueError(
-                "a task of kind 'patches' has no scene to map; search with 'swath study run'"
-            )
-        return given
 
 
 class SpaceSettings(Strict):

@@ -9,17 +9,16 @@ import yaml
 from pydantic import Field, field_validator
 
 from swath.core.errors import RecipeError
-from swath.study.patch_tasks import PatchTaskSettings, read_task
 from swath.study.settings import (
     LimitSettings,
     PartSettings,
     SpaceSettings,
     Strict,
-    TaskSettings,
     given_limits,
     named_part,
     resolve_as,
 )
+from swath.study.task_section import AnyTaskSettings, read_task
 
 __all__ = ["ObjectiveSettings", "StudyRecipe", "resolve_study"]
 
@@ -51,8 +50,9 @@ class StudyRecipe(Strict):
     objectives : the first one decides what is best.
     constraints : limits of "parameters", "flops" and "latency", checked before an evaluation.
     task, training : of the estimator "trained": the scene with its split, and how networks are
-        trained, as in the recipes of ``swath search``; or patches, where the task has the key
-        ``kind: patches`` (:class:`~swath.study.patch_tasks.PatchTaskSettings`).
+        trained, as in the recipes of ``swath search``; or tiles or patches, where the task has the
+        key ``kind`` (:class:`~swath.study.tile_tasks.TileTaskSettings`,
+        :class:`~swath.study.patch_tasks.PatchTaskSettings`).
     """
 
     name: str = "swath"
@@ -64,7 +64,7 @@ class StudyRecipe(Strict):
     estimator: PartSettings
     objectives: tuple[ObjectiveSettings, ...] = (ObjectiveSettings(),)
     constraints: dict[str, LimitSettings] = Field(default_factory=dict)
-    task: TaskSettings | PatchTaskSettings | None = None
+    task: AnyTaskSettings | None = None
     training: dict[str, Any] | None = None
 
     @field_validator("objectives", mode="before")

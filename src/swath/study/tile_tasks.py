@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from swath.tasks.tile_splits import TileSplit
     from swath.tasks.tiles import TileTask
 
-__all__ = ["TileTaskSettings", "make_tile_task", "open_task_tiles", "split_tiles"]
+__all__ = [
+    "TileTaskSettings",
+    "make_tile_task",
+    "open_task_tiles",
+    "prepare_tile_task",
+    "split_tiles",
+]
 
 Images = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(gt=0, lt=1)]
@@ -149,9 +155,18 @@ def make_tile_task(settings: TileTaskSettings, seed: int) -> TileTask:
     ------
     SwathError : the tiles cannot be opened, split or scaled as the settings say.
     """
+    return prepare_tile_task(open_task_tiles(settings), settings, seed)
+
+
+def prepare_tile_task(tiles: TileSet, settings: TileTaskSettings, seed: int) -> TileTask:
+    """Return the task of open tiles, split and scaled as a recipe says.
+
+    Raises
+    ------
+    SwathError : the settings do not fit the tiles.
+    """
     from swath.tasks.tiles import TileTask, fit_tile_scaling
 
-    tiles = open_task_tiles(settings)
     split = split_tiles(tiles, settings, seed)
     scaling = fit_tile_scaling(tiles, split, settings.scaling)
     return TileTask(tiles, split, scaling, memory=int(settings.memory * 2**30))

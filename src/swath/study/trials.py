@@ -18,12 +18,13 @@ from swath.spaces.base import SearchSpace
 from swath.strategies.base import Strategy
 from swath.study.backends import journal_path
 from swath.study.constraints import restricted
-from swath.study.parts import create_part, make_task
+from swath.study.parts import create_part
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
 from swath.study.scorers import with_scores
 from swath.study.store import load
 from swath.study.studies import Study, run_study
+from swath.study.task_section import make_task
 from swath.tasks.base import Task
 
 __all__ = ["FoundByTrials", "check_trials", "search_by_trials"]

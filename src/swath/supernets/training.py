@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from swath.supernets.base import Supernet
 from swath.supernets.sampling import Ends, PathSampling, Sizes, ends, update_paths
 from swath.tasks.label_patches import PatchSampling
 from swath.training.batches import Batches
+from swath.training.losses import loss
 from swath.training.optimisers import OptimiserName, optimiser
 from swath.training.schedules import schedule
 
@@ -43,7 +44,7 @@ class SupernetTraining:
     schedule, final_rate : how the learning rate falls in each stage, and to what.
     later_rate : learning rate at the beginning of later stages; None: as of the first.
     clip_norm : gradients are clipped by their norm; None: not.
-    label_smoothing : of the cross-entropy.
+    loss, label_smoothing : see :mod:`swath.training.losses`.
     snapshots : K; the weights that children inherit are the mean over so many moments, evenly
         spaced in a stage's last epoch (Eq. 4).  The paper does not say K; 10 is a guess.
     precision : float32 or bfloat16.
@@ -67,6 +68,7 @@ class SupernetTraining:
     final_rate: float = 0.001
     later_rate: float | None = None
     clip_norm: float | None = 5.0
+    loss: str = "cross-entropy"
     label_smoothing: float = 0.0
     snapshots: int = 10
     precision: Precision = "float32"
@@ -82,7 +84,13 @@ class SupernetTraining:
                 f"one_shot.training.snapshots ({self.snapshots}) cannot be more than the "
                 f"{self.steps} steps of an epoch"
             )
-        schedule(self.schedule, self.learning_rate, self.final_rate)  # an unknown name is told now
+        # An unknown name is told now.
+        _ = schedule(self.schedule, self.learning_rate, self.final_rate), self.criterion
+
+    @property
+    def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss as a function of logits (n, classes, ...) and classes (n, ...)."""
+        return loss(self.loss, label_smoothing=self.label_smoothing)
 
     def stage_epochs(self, stage: int) -> int:
         """Return the epochs of a stage, counted from 0."""
@@ -194,12 +202,9 @@ class SupernetTrainer:
         """Add a path's share of the gradient; return its share of the loss."""
         with autocast(self.device, self.settings.precision):
             logits = self.supernet(x, path)
-        loss = nn.functional.cross_entropy(
-            logits.float(), y, ignore_index=-1, label_smoothing=self.settings.label_smoothing
-        )
-        loss = share * loss
-        loss.backward()  # type: ignore[no-untyped-call]
-        return float(loss.detach())
+        value = share * self.settings.criterion(logits.float(), y)
+        value.backward()  # type: ignore[no-untyped-call]
+        return float(value.detach())
 
     def _take_snapshot(self) -> None:
         """Move the mean of the snapshots by the weights as they are now."""

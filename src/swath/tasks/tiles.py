@@ -17,7 +17,7 @@ from swath.core.seeds import numpy_generator
 from swath.data.scaling import Scaling, ScalingKind, fit_scaling
 from swath.data.scene import Scene
 from swath.data.tile_set import TileSet
-from swath.tasks.base import Part
+from swath.tasks.base import Criterion, Part
 from swath.tasks.label_patches import mirrored
 from swath.tasks.metrics import confusion
 from swath.tasks.tile_splits import TileSplit
@@ -83,6 +83,11 @@ class TileTask:
     def patch(self) -> None:
         """None: pixels have classes."""
         return None
+
+    @property
+    def criterion(self) -> Criterion:
+        """The mean IoU, as in SEG101."""
+        return "miou"
 
     def load(self) -> None:
         """Read training and validation tiles into memory, if they are to be kept there."""

@@ -2,12 +2,14 @@
 kinds of tasks.
 
 Of a scene a dense network sees windows, one that answers for a patch
-(:class:`~swath.networks.patchwise.Patchwise`) sees patches around single labels.  A task of patches
-is for networks that answer for a patch, and shows them as they are.
+(:class:`~swath.networks.patchwise.Patchwise`) sees patches around single labels.  Of tiles a dense
+network sees crops, and is judged on whole tiles.  A task of patches is for networks that answer for
+a patch, and shows them as they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -21,10 +23,12 @@ from swath.networks.patchwise import Patchwise, patch_network
 from swath.tasks.base import Part, Task
 from swath.tasks.label_patches import PatchSampler, PatchSampling, patches_around
 from swath.tasks.patches import PatchTask, PatchTaskSampler
+from swath.tasks.prefetch import Prefetched
 from swath.tasks.scene import SceneTask
+from swath.tasks.tiles import Orientations, TileSampler, TileTask
 from swath.tasks.windows import WindowSampler
 
-__all__ = ["WINDOW", "Batches", "Run", "answers", "batches", "shown"]
+__all__ = ["WINDOW", "Batches", "Run", "ahead", "answers", "batches", "shown"]
 
 WINDOW = 128
 """Rows and columns of the windows in which a dense network labels a scene for its scores."""
@@ -54,6 +58,8 @@ def batches(
     window: int,
     sampling: PatchSampling = "uniform",
     pool: int | None = None,
+    scales: tuple[float, ...] = (1.0,),
+    orientations: Orientations = "all",
 ) -> Batches:
     """Return what draws the training batches of a task for a kind of network.
 
@@ -62,10 +68,11 @@ def batches(
 
     Parameters
     ----------
-    window : rows and columns of a window; patches have the size that the network asks for.
+    window : rows and columns of a window or crop; patches have the size that the network asks for.
     sampling : see :class:`~swath.tasks.windows.WindowSampler` and
         :class:`~swath.tasks.label_patches.PatchSampler`.
     pool : give only so many windows, drawn once; None: drawn anew.
+    scales, orientations : of the crops of tiles, see :class:`~swath.tasks.tiles.TileSampler`.
 
     Raises
     ------
@@ -83,6 +90,9 @@ def batches(
                 "'uniform' or 'balanced'"
             )
         return PatchTaskSampler(task, seed, sampling)
+    if isinstance(task, TileTask):
+        _check_crops(network, sampling, pool)
+        return TileSampler(task, window, seed, scales, orientations)
     scene = _scene(task)
     targets, visible = scene.targets("train"), scene.split.visible
     if isinstance(network, Patchwise):
@@ -93,6 +103,35 @@ def batches(
             "labels every pixel of a window; use 'uniform' or 'balanced'"
         )
     return WindowSampler(scene.image, targets, window, seed, sampling, visible, pool)
+
+
+def _check_crops(network: nn.Module, sampling: PatchSampling, pool: int | None) -> None:
+    """Refuse what cannot be had of tiles."""
+    if isinstance(network, Patchwise):
+        raise RecipeError(
+            "this network answers for a patch, but each pixel of a tile has a class; choose a "
+            "network that labels pixels, such as those of seg101"
+        )
+    if sampling != "uniform" or pool is not None:
+        raise RecipeError(
+            f"crops of tiles are drawn evenly among the tiles, so that sampling '{sampling}' and a "
+            f"pool of {pool} have no meaning; leave them out"
+        )
+
+
+@contextlib.contextmanager
+def ahead(batches: Batches, task: Task, stop: int) -> Iterator[Batches]:
+    """Give the same batches; those of tiles are cut, and read, in threads while a network learns.
+
+    Parameters
+    ----------
+    stop : the step at which the training ends.
+    """
+    if not isinstance(task, TileTask):
+        yield batches
+        return
+    with Prefetched(batches, threads=1 if task.kept else 2, stop=stop) as prefetched:
+        yield prefetched
 
 
 def answers(
@@ -119,6 +158,9 @@ def shown(
     """
     if isinstance(task, PatchTask):
         yield from _images(task, part)
+        return
+    if isinstance(task, TileTask):
+        yield from _tiles(task, part)
         return
     scene = _scene(task)
     targets = scene.targets(part)
@@ -153,6 +195,14 @@ def _images(task: PatchTask, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
     for start in range(0, len(targets), _PATCHES):
         some = np.arange(start, min(start + _PATCHES, len(targets)))
         yield task.images(part, some), torch.from_numpy(targets[some])
+
+
+def _tiles(task: TileTask, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield one tile after the other: they may differ in size."""
+    for index in range(task.count(part)):
+        image, labels = task.read(part, index)
+        if (labels >= 0).any():
+            yield image.unsqueeze(0), labels.unsqueeze(0)
 
 
 def _label_windows(targets: Ints, size: int) -> Iterator[tuple[slice, slice]]:

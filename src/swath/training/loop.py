@@ -21,9 +21,11 @@ from swath.networks.patchwise import patch_network
 from swath.tasks.base import Task
 from swath.tasks.label_patches import PatchSampling
 from swath.tasks.metrics import Scores
-from swath.training.batches import batches
+from swath.tasks.tiles import Orientations
+from swath.training.batches import ahead, batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
+from swath.training.losses import loss
 from swath.training.optimisers import OptimiserName, optimiser
 from swath.training.schedules import schedule
 
@@ -39,11 +41,15 @@ class TrainingSettings:
     Parameters
     ----------
     iterations : the most updates, and the length of the learning-rate schedule.
-    window : size of a training window; networks that classify patches have their own.
+    window : size of a training window, or of a crop of a tile; networks that classify patches have
+        their own.
     batch : windows or patches per update.
     sampling : see :class:`~swath.tasks.windows.WindowSampler`, and for networks that classify
         patches :class:`~swath.tasks.label_patches.PatchSampler`; "repeated" is for these alone.
     augmentation : flip and turn windows and patches at random.
+    scales, orientations : of the crops of tiles, see :class:`~swath.tasks.tiles.TileSampler`.
+    loss : "cross-entropy", "hardest" (of the hardest fifth of the pixels, SEG101), "dice" or
+        "cross-entropy+dice"; see :mod:`swath.training.losses`.
     optimiser, learning_rate, momentum, weight_decay : of the update rule.
     bias_rate : factor of the learning rate of every parameter named bias (whose decay is zero).
     schedule, final_rate : how the learning rate falls, and to what.
@@ -67,6 +73,9 @@ class TrainingSettings:
     batch: int = 12
     sampling: PatchSampling = "uniform"
     augmentation: bool = True
+    scales: tuple[float, ...] = (1.0,)
+    orientations: Orientations = "all"
+    loss: str = "cross-entropy"
     optimiser: OptimiserName = "sgd"
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -89,13 +98,18 @@ class TrainingSettings:
         for name in ("iterations", "window", "batch", "validate_every", "patience"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"training.{name} must be at least 1, not {getattr(self, name)}")
-        _ = self.rate  # an unknown name is told before the search
+        _ = self.rate, self.criterion  # an unknown name is told before the search
         if not self.learning_rate > 0:
             raise RecipeError(f"training.learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.averaging < 1:
             raise RecipeError(f"training.averaging must lie in [0, 1), not {self.averaging}")
         if not 0 <= self.warmup < 1:
             raise RecipeError(f"training.warmup must lie in [0, 1), not {self.warmup}")
+
+    @property
+    def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """The loss as a function of logits (n, classes, ...) and classes (n, ...)."""
+        return loss(self.loss, label_smoothing=self.label_smoothing)
 
     @property
     def rate(self) -> Callable[[float], float]:
@@ -187,7 +201,10 @@ class _Loop:
             derive(seed, "train"),
             window=settings.window,
             sampling=settings.sampling,
+            scales=settings.scales,
+            orientations=settings.orientations,
         )
+        self.criterion = settings.criterion
         self.iteration = 0
         self.seconds = 0.0
         self.since_better = 0
@@ -202,6 +219,10 @@ class _Loop:
         return self.network if self.average is None else self.average
 
     def run(self, report: Progress) -> Trained:
+        with ahead(self.batches, self.task, self.settings.iterations) as self.batches:
+            return self._run(report)
+
+    def _run(self, report: Progress) -> Trained:
         stopped = "schedule complete"
         begun = time.perf_counter() - self.seconds
         total, every = self.settings.iterations, self.settings.validate_every
@@ -243,16 +264,14 @@ class _Loop:
             x = _disturb(x, settings.noise)
         with autocast(self.device, settings.precision):
             logits = patch_network(self.network)(x)
-        loss = nn.functional.cross_entropy(
-            logits.float(), y, ignore_index=-1, label_smoothing=settings.label_smoothing
-        )
-        if not torch.isfinite(loss):
+        value = self.criterion(logits.float(), y)
+        if not torch.isfinite(value):
             raise RunError(
-                f"the training loss became {loss.item()} at iteration {self.iteration}; "
+                f"the training loss became {value.item()} at iteration {self.iteration}; "
                 "lower training.learning_rate, or use training.precision float32"
             )
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value.backward()  # type: ignore[no-untyped-call]
         if settings.clip_value is not None:
             nn.utils.clip_grad_value_(self.network.parameters(), settings.clip_value)
         if settings.clip_norm is not None:
@@ -261,7 +280,7 @@ class _Loop:
         self.iteration += 1
         if self.average is not None:
             _average(self.average, self.network, settings.averaging, self.iteration)
-        return float(loss.detach())
+        return float(value.detach())
 
     def validate(self, loss: float) -> dict[str, Any]:
         """Score the candidate on the validation labels; keep it if it is the best so far."""
@@ -291,6 +310,7 @@ class _Loop:
             "learning_rate": self.rate((self.iteration - 1) / self.settings.iterations),
             "validation_accuracy": validation.scores.oa,
             "validation_aa": validation.scores.aa,
+            **({"validation_miou": validation.score} if validation.criterion == "miou" else {}),
             "validation_loss": validation.loss,
             "best": better,
             "seconds": self.seconds,
