@@ -23,10 +23,12 @@ from swath.cli.app import app
 from swath.spaces.hsi3d import HSI3DOptions
 from swath.strategies.one_shot_settings import Shrinking
 from swath.study.one_shot_section import OneShotSection
+from swath.study.patch_tasks import PatchTaskSettings
 from swath.study.recipes import load_recipe, preset_names, resolve
-from swath.study.settings import study_names
+from swath.study.settings import Strict, study_names
 from swath.study.study_recipe import resolve_study
 from swath.study.study_section import StudySettings
+from swath.study.tile_tasks import TileTaskSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -111,6 +113,17 @@ def test_every_key_of_a_one_shot_search_is_told_with_its_default() -> None:
     expected |= {f"shrinking.{key}": value for key, value in shrinking.items()}
     told = rows(section("### `one_shot`"))
     assert {row[0].strip("`"): values(row[1]) for row in told} == expected
+    assert all(row[2] for row in told)
+
+
+@pytest.mark.parametrize(
+    ("page", "settings"), [("patches", PatchTaskSettings), ("tiles", TileTaskSettings)]
+)
+def test_every_key_of_a_task_is_told_with_its_default(page: str, settings: type[Strict]) -> None:
+    text = (ROOT / "docs" / "how-to" / f"{page}.md").read_text("utf-8")
+    told = rows(re.split(r"\n#+ ", text.split("\n## All keys\n")[1])[0])
+    found = {row[0].strip("`"): values(row[1]) for row in told}
+    assert found == settings().model_dump(mode="json")
     assert all(row[2] for row in told)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +268,26 @@ def test_real_road_tiles(swath_data: Path) -> None:
     x, y = tiles.read(7)
     assert (x.shape, y.shape) == ((400, 400, 3), (400, 400))
     assert np.bincount(y.ravel()).tolist() == tiles.image_counts[7].tolist()
+
+
+def test_masks_are_looked_through_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_set(tmp_path / "images", tmp_path / "masks", size=(37, 10))
+    whole = open_tiles(tmp_path)
+    monkeypatch.setattr("swath.data._tile_files._PIXELS", 44)  # four rows and a rest
+    parts = open_tiles(tmp_path)
+    assert [(one.values, one.digest) for one in parts.images] == [
+        (one.values, one.digest) for one in whole.images
+    ]
+    for n, one in enumerate(parts.images):
+        values, counts = np.unique(mask(n, 37, 10), return_counts=True)
+        assert dict(one.values) == dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+
+def test_threads_that_open_files_warn_of_nothing(tmp_path: Path) -> None:
+    write_set(tmp_path / "images", tmp_path / "masks", 40)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        tiles = open_tiles(tmp_path)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(tiles.read, list(range(40)) * 3))
+    assert said == []

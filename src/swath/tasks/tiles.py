@@ -31,7 +31,7 @@ Stored = tuple[npt.NDArray[Any], npt.NDArray[np.signedinteger[Any]]]
 Orientations = Literal["all", "horizontal"]
 """How crops are turned: all eight flips and quarter turns, or left and right swapped."""
 
-_FITTED = 1000  # training tiles, evenly spaced, that a scaling is fitted on
+_FITTED = 256  # training tiles, evenly spaced, that a scaling is fitted on
 _TRIES = 10  # crops drawn of a tile until one shows a label
 
 
@@ -282,7 +282,7 @@ class TileSampler:
 
 
 def fit_tile_scaling(tiles: TileSet, split: TileSplit, kind: ScalingKind = "standard") -> Scaling:
-    """Measure the bands over training tiles alone, of more than 1,000 over so many of them.
+    """Measure the bands over training tiles alone, of more than 256 over so many of them.
 
     Mirrored pixels and pixels without label count too, pixels without data as zero.
 
