@@ -41,6 +41,16 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasbench101": {"channels": 5, "cells": 1},
     "nasbench201": {"channels": 2, "cells": 1},
     "nasbenchmacro": {"channels": 2, "head_width": 3},
+    "seg101": {
+        "backbone": {
+            "depth": 4,
+            "w_0": 16,
+            "w_a": 10,
+            "w_m": 1.4,
+            "group_width": 8,
+            "stem_width": 16,
+        }
+    },
 }
 # Options under which all architectures can be listed, and how many there should be.
 TINY: dict[str, list[tuple[dict[str, Any], int]]] = {
@@ -86,6 +96,8 @@ TINY: dict[str, list[tuple[dict[str, Any], int]]] = {
     ],
     "nasbench201": [({}, 15_625)],
     "nasbenchmacro": [({}, 6_561)],
+    # No option makes it small; its own tests count its parts.
+    "seg101": [],
 }
 # What the papers state, or what follows from their description.
 PUBLISHED: dict[str, int] = {
@@ -96,6 +108,7 @@ PUBLISHED: dict[str, int] = {
     "nasbench101": 423_624,
     "nasbench201": 5**6,
     "nasbenchmacro": 3**8,
+    "seg101": 3**4 * 4**4 * 5**4 * (20 * 3) ** 2 * 2,
 }
 
 

@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasbench101": {"channels": 5, "cells": 1},
     "nasbench201": {"channels": 2, "cells": 1},
     "nasbenchmacro": {"channels": 2, "head_width": 3},
+    "seg101": {"backbone": "narrow", "merge_ratio": 0.25},
 }
 TRAINING = TrainingSettings(iterations=2, window=8, batch=4, validate_every=1)
 

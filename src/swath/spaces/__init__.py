@@ -21,6 +21,7 @@ registry: Registry[SearchSpace] = Registry(
         "nasbench101": "swath.spaces.nasbench101",
         "nasbench201": "swath.spaces.nasbench201",
         "nasbenchmacro": "swath.spaces.nasbenchmacro",
+        "seg101": "swath.spaces.seg101",
     },
 )
 

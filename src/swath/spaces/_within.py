@@ -37,6 +37,10 @@ class Within(SearchSpace):
         """Return the genes that decide a choice of the open network."""
         return self.space.deciding(choice)
 
+    def trim(self, network: nn.Module, architecture: Architecture) -> nn.Module:
+        """Take out what an architecture's network never uses."""
+        return self.space.trim(network, architecture)
+
     def finish(self, network: nn.Module) -> nn.Module:
         """Prepare a network whose choices were realised."""
         return self.space.finish(network)

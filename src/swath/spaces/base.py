@@ -94,6 +94,13 @@ class SearchSpace:
         """Return the genes that decide a choice of the network (default: the one of its name)."""
         return (choice,)
 
+    def trim(self, network: nn.Module, architecture: Architecture) -> nn.Module:
+        """Take out, in place, what an architecture's network has and never uses; return it.
+
+        Done to a child, and to one that is taken out of a supernet (default: there is nothing).
+        """
+        return network
+
     def finish(self, network: nn.Module) -> nn.Module:
         """Prepare a network whose choices were realised, in place; return it.
 
@@ -108,7 +115,8 @@ class SearchSpace:
         """Return the compact network of an architecture: only the chosen operators."""
         self.validate(architecture)
         network = self.declare(architecture, inputs, outputs)
-        return self.finish(realise(network, chosen(self.selection(architecture))))
+        realise(network, chosen(self.selection(architecture)))
+        return self.finish(self.trim(network, architecture))
 
     def build_dense(
         self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec

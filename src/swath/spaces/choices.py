@@ -19,14 +19,15 @@ Identity()
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from torch import Tensor, nn
 
 from swath.core.errors import InvalidArchitecture
 
-__all__ = ["Choice", "Skip", "Zero", "choices", "chosen", "realise"]
+__all__ = ["Choice", "SizedChoice", "Skip", "Zero", "choices", "chosen", "realise"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -71,11 +72,61 @@ class Choice(nn.Module):
             )
         return self.candidates[option]()
 
-    def forward(self, x: Tensor) -> Tensor:
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """What a supernet keeps weights of, and from which option each is made: all options."""
+        return {option: option for option in self.candidates}
+
+    def kind(self, option: str) -> str:
+        """Return which of :attr:`stored` gives an option its weights."""
+        return option
+
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Refuse: a declaration computes nothing until it is realised."""
         raise InvalidArchitecture(
             f"choice '{self.name}' is still open; build a child or a supernet of this network"
         )
+
+
+class SizedChoice(Choice):
+    """A choice among operators whose size follows from the rest of the architecture.
+
+    Its options are operators of a size, such as ``merge@48``.  A child has exactly that; a supernet
+    keeps the largest of each operator, and cuts the others from its weights.
+
+    Parameters
+    ----------
+    candidates : factories by operator name, which take the size.  No weight of a smaller one may
+        exceed the larger one's in any dimension.
+    sizes : all that can occur.
+    """
+
+    def __init__(
+        self, name: str, candidates: Mapping[str, Callable[[int], nn.Module]], sizes: Sequence[int]
+    ) -> None:
+        super().__init__(
+            name,
+            {
+                self.option(operator, size): partial(make, size)
+                for operator, make in candidates.items()
+                for size in sizes
+            },
+        )
+        self._stored = {operator: self.option(operator, max(sizes)) for operator in candidates}
+
+    @staticmethod
+    def option(operator: str, size: int) -> str:
+        """Return the name of an operator of a size."""
+        return f"{operator}@{size}"
+
+    @property
+    def stored(self) -> Mapping[str, str]:
+        """What a supernet keeps weights of: the largest of each operator."""
+        return self._stored
+
+    def kind(self, option: str) -> str:
+        """Return the operator, without its size."""
+        return option.rpartition("@")[0]
 
 
 def choices(network: nn.Module) -> list[Choice]:

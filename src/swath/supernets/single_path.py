@@ -15,13 +15,16 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from swath.core.architecture import Architecture, Value
 from swath.core.seeds import numpy_generator
+from swath.networks.layout import channels_last
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.spaces.choices import Choice
 from swath.supernets.base import Group, Remaining, Supernet
+from swath.supernets.elastic import leading
 
 __all__ = ["SinglePath"]
 
@@ -40,6 +43,27 @@ class _Place:
     key: str
     choice: Choice
     operators: nn.ModuleDict
+
+    def operator(self, label: str, option: str) -> nn.Module:
+        """Return the operator of this name, cut to the size of an option where it is larger."""
+        whole = self.operators[label]
+        if option in self.choice.stored.values():
+            return whole
+        return _cut(self._outline(option), whole)
+
+    def alone(self, option: str) -> nn.Module | None:
+        """Return the operator that stands here with its own weights if it was cut, else None."""
+        here = self.parent._modules[self.key]
+        if here is None or option in self.choice.stored.values():
+            return None
+        alone = self._outline(option)
+        weights = {name: tensor.clone() for name, tensor in here.state_dict().items()}
+        alone.load_state_dict(weights, assign=True)
+        return channels_last(alone.train(here.training))
+
+    def _outline(self, option: str) -> nn.Module:
+        with torch.device("meta"):
+            return self.choice.make(option)
 
 
 class SinglePath(Supernet):
@@ -72,13 +96,14 @@ class SinglePath(Supernet):
                 for key, choice in parent.named_children()
                 if isinstance(choice, Choice)
             ]
-        names = (place.choice.name for place in itertools.chain(*self._places.values()))
-        self._genes = {name: space.deciding(name)[0] for name in dict.fromkeys(names)}
+        every = {p.choice.name: p.choice for p in itertools.chain(*self._places.values())}
+        self._genes = {name: space.deciding(name)[0] for name in every}
+        self._kinds = {name: choice.kind for name, choice in every.items()}
         space.finish(self)
 
     def _all(self, path: str, choice: Choice) -> nn.ModuleDict:
         """Return all operators of a place, made now or shared with the networks before."""
-        operators = nn.ModuleDict({option: choice.make(option) for option in choice.options})
+        operators = nn.ModuleDict({k: choice.make(option) for k, option in choice.stored.items()})
         form = "|".join(map(_form, operators.values()))
         for number in itertools.count():
             key = f"{path.replace('.', '/')}/{number}"
@@ -100,9 +125,10 @@ class SinglePath(Supernet):
         """
         self.require(architecture)
         name = _structure_name(self.space, architecture)
-        labels = self._labels(architecture)
+        labels, options = self._labels(architecture), self.space.selection(architecture)
         chosen = [
-            (place, place.operators[labels[place.choice.name]]) for place in self._places[name]
+            (place, place.operator(labels[place.choice.name], options[place.choice.name]))
+            for place in self._places[name]
         ]
         try:
             for place, operator in chosen:
@@ -117,14 +143,21 @@ class SinglePath(Supernet):
         selection = self.space.selection(architecture)
         groups = {gene: group for group in self.groups for gene in group.genes}
         return {
-            choice: _label(selection[choice], groups[gene], architecture)
+            choice: _label(self._kinds[choice](selection[choice]), groups[gene], architecture)
             for choice, gene in self._genes.items()
         }
 
     def extract(self, architecture: Architecture) -> nn.Module:
         """Return the compact network of an architecture with a copy of its weights."""
+        options = self.space.selection(architecture)
         with self.path(architecture) as network:
-            return copy.deepcopy(network)
+            copies: dict[int, nn.Module] = {}
+            for place in self._places[_structure_name(self.space, architecture)]:
+                alone = place.alone(options[place.choice.name])
+                if alone is not None:
+                    copies[id(place.parent._modules[place.key])] = alone
+            child = copy.deepcopy(network, copies)
+        return self.space.trim(child, architecture)
 
     def _separate(self, made: Sequence[Group], remaining: Remaining) -> None:
         for name, structure in self._structures.items():
@@ -168,13 +201,30 @@ class SinglePath(Supernet):
             if not any(_agree(own, structure) for structure in structures):
                 continue
             architecture = _with(some, own)
-            option = self.space.selection(architecture)[place.choice.name]
+            option = place.choice.kind(self.space.selection(architecture)[place.choice.name])
             label = _label(option, after, architecture)
             source = place.operators[_label(option, before, architecture)]
             if label not in kept:
                 kept[label] = source if after == before else copy.deepcopy(source)
         place.operators.clear()
         place.operators.update(kept)
+
+
+def _cut(outline: nn.Module, whole: nn.Module) -> nn.Module:
+    """Give a smaller module the leading part of each weight of a larger one, as views; return it.
+
+    Gradients reach the larger one's weights, and so do running statistics.
+    """
+    for small, large in zip(outline.modules(), whole.modules(), strict=True):
+        for own, others in (
+            (small._parameters, large._parameters),
+            (small._buffers, large._buffers),
+        ):
+            for name, tensor in own.items():
+                other = others[name]
+                if tensor is not None and other is not None:
+                    own[name] = leading(other, tensor.shape)  # type: ignore[assignment]
+    return outline.train(whole.training)
 
 
 def _label(option: str, group: Group, architecture: Architecture) -> str:

@@ -275,6 +275,7 @@ def test_networks_of_every_space(space: str) -> None:
         "mobilenet": {"widths": [4], "layers": [3], "strides": [2], "head_width": 8},
         "nasbench101": {"channels": 5, "cells": 1},
         "nasbench201": {"channels": 2, "cells": 1},
+        "seg101": {"backbone": "narrow", "merge_ratio": 0.25},
     }
     made = spaces.create(space, **small.get(space, {}))
     network = made.build(made.sample(np.random.default_rng(1)), InputSpec(7), OutputSpec(3))
