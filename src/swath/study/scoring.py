@@ -69,7 +69,7 @@ def task_batch(
 
     of_batch = derive(seed, "batch")
     if isinstance(task, TileTask):
-        return TileSampler(task, window, of_batch).batch(samples, 0, augmented=False)
+        return TileSampler(task, of_batch, window).batch(samples, 0, augmented=False)
     targets = task.targets("train")
     if space.answers == "patch":
         side = space.patch or window

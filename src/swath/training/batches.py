@@ -92,7 +92,7 @@ def batches(
         return PatchTaskSampler(task, seed, sampling)
     if isinstance(task, TileTask):
         _check_crops(network, sampling, pool)
-        return TileSampler(task, window, seed, scales, orientations)
+        return TileSampler(task, seed, window, scales, orientations)
     scene = _scene(task)
     targets, visible = scene.targets("train"), scene.split.visible
     if isinstance(network, Patchwise):
