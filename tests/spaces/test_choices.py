@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from swath.core.errors import InvalidArchitecture
-from swath.spaces.choices import Choice, Skip, Zero, choices, chosen, realise
+from swath.spaces.choices import Choice, SizedChoice, Skip, Zero, choices, chosen, realise
 
 
 class Block(nn.Module):
@@ -99,3 +99,18 @@ def test_errors_name_the_choice() -> None:
         InvalidArchitecture, match=r"choice 'a' has no operator 'huge'.*small, large"
     ):
         realise(Net([]), chosen({**SELECTION, "a": "huge"}))
+
+
+def test_an_operator_of_a_size_is_made_at_that_size_and_stored_at_the_largest() -> None:
+    sized = SizedChoice("end", {"linear": lambda n: nn.Linear(n, n)}, [3, 8, 5])
+    assert sized.options == ("linear@3", "linear@8", "linear@5")
+    assert sized.stored == {"linear": "linear@8"}
+    assert {sized.kind(option) for option in sized.options} == {"linear"}
+    child = realise(nn.Sequential(sized), chosen({"end": SizedChoice.option("linear", 5)}))
+    assert child[0].weight.shape == (5, 5)
+    with pytest.raises(InvalidArchitecture, match="no operator 'linear@4'"):
+        sized.make("linear@4")
+    # Any other choice keeps all that it offers, as it is.
+    plain = Choice("edge", {"a": nn.Identity, "b": nn.ReLU})
+    assert plain.stored == {"a": "a", "b": "b"}
+    assert plain.kind("a") == "a"
