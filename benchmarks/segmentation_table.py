@@ -8,7 +8,7 @@ image with seed 0; masks above 127 are road).  The space: `seg101` on the backbo
 merges that keep a quarter of the channels; 64 canonical networks drawn evenly.
 
 ``train`` trains each from scratch, once for each seed, and notes its mean IoU on the validation
-tiles after 75, 150 and 300 of 300 updates of one schedule: the figures of a network along one
+tiles after 40, 80 and 160 of 160 updates of one schedule: the figures of a network along one
 training, not of three.  The last weights count, no best ones are picked.  Test tiles are not read.
 The result is a CSV file, a line each, which a later call continues; two processes share the work
 with ``--part 0/2`` and ``--part 1/2`` and files of their own.
@@ -55,7 +55,7 @@ from swath.training.loop import TrainingSettings, train
 RESULTS = Path(__file__).parent / "results"
 TABLE = RESULTS / "segmentation_table.csv"
 SPACE = {"backbone": "narrow", "merge_ratio": 0.25}
-NETWORKS, SEEDS, BUDGETS = 64, (0, 1), (75, 150, 300)
+NETWORKS, SEEDS, BUDGETS = 64, (0, 1), (40, 80, 160)
 CROP = 192
 TRAINING = TrainingSettings(
     iterations=BUDGETS[-1],
@@ -63,7 +63,7 @@ TRAINING = TrainingSettings(
     batch=4,
     loss="cross-entropy+dice",
     optimiser="adamw",
-    learning_rate=0.003,
+    learning_rate=0.03,
     weight_decay=0.01,
     bias_rate=1.0,
     schedule="warm-cosine",
