@@ -4,19 +4,21 @@ Published tables hold every network of their space (NAS-Bench-201, NAS-Bench-Mac
 measures of the footprint are known exactly and a sample can be held against them:
 
 * seconds: neighbours of all models; all local optima, basins and climbs (limit 2 s on
-  NAS-Bench-201: 15,625 cells with 24 neighbours); microseconds of a step of a random walk, 30 walks
+  NAS-Bench-201: 15,625 cells with 24 neighbours); neighbours, optima, basins and their network,
+  autocorrelation and FDC of all models together; microseconds of a step of a random walk, 30 walks
   at once and one alone (limit 5).
 * truth: the measures of the whole table.
 * rivals: the same of parameters and proxies, as landscapes of their own.
 * coverage: how often the 95 % interval of a sample of the papers' size holds the truth, and how far
   the sample is off on average (bias, in per cent of the truth).  Walks: 30 of 100 and of 1,000
-  steps.  Models: 100 drawn without replacement.  Climbs: 16 rounds of 200.
+  steps, all as one and, as in the papers, each by itself.  Models: 100 drawn without replacement.
+  Climbs: 16 rounds of 200.
 * thinned: ρ(1) of random parts of a table, whose neighbours are the 20 nearest, as those of HyTAS.
 * reach: evaluations that random search, local search and evolution need for the best 1 %.
 
 HyTAS's tables hold 2,000 of 7.9e14 networks: their "truth" is that of these.
 
-    python benchmarks/landscape.py             # minutes on one core
+    python benchmarks/landscape.py             # about a minute on one core
     python benchmarks/landscape.py --quick     # two landscapes, few repetitions
     python benchmarks/landscape.py --json
 """
@@ -40,11 +42,12 @@ from swath.estimators import tables
 from swath.landscape import Landscape, Measure, footprint, of_mapping, of_table, open_landscapes
 from swath.landscape.distance import distance_correlation, distances_to_best
 from swath.landscape.measure import bootstrap
-from swath.landscape.optima import birthday, chao, find_optima, sampled_climbs
+from swath.landscape.network import optima_network
+from swath.landscape.optima import birthday, chao, find_optima, meetings, sampled_climbs
 from swath.landscape.persistence import persistence
 from swath.landscape.walks import (
     exact_autocorrelation,
-    first_autocorrelation,
+    mean_autocorrelation,
     pooled_autocorrelation,
     random_walks,
     ruggedness,
@@ -75,8 +78,8 @@ SHOWN = {
     "mean": "mean",
     "deviation": "σ",
     "autocorrelation_exact": "ρ(1)",
-    "ruggedness": "τ, 30 walks of 1,000",
-    "ruggedness_100": "τ, walks of 100",
+    "ruggedness": "τ",
+    "ruggedness_100": "τ, the papers' way",
     "optima": "optima",
     "optima_effective": "effective",
     "best_basin": "climbs to the best",
@@ -117,6 +120,7 @@ def speed(name: str, metric: str, repeat: int) -> dict[str, float]:
     return {
         "neighbours": seconds(lambda: of_table(table, metric), repeat),
         "optima": seconds(lambda: find_optima(landscape), repeat),
+        "exact": seconds(lambda: exhaustive(of_table(table, metric)), repeat),
         "step of 30 walks, us": 1e6
         * seconds(lambda: random_walks(landscape, 30, 2000, rng), repeat)
         / 60_000,
@@ -126,11 +130,20 @@ def speed(name: str, metric: str, repeat: int) -> dict[str, float]:
     }
 
 
+def exhaustive(landscape: Landscape) -> None:
+    """Measure what is known without a draw: optima, basins, autocorrelation, FDC."""
+    optima_network(landscape, find_optima(landscape))
+    exact_autocorrelation(landscape, 20)
+    distances = distances_to_best(landscape)
+    rng = np.random.default_rng(0)
+    distance_correlation(distances, landscape.merit, resamples=0, rng=rng)
+
+
 def short_walks(landscape: Landscape) -> Measure:
-    """Return what ruggedness is on average where walks have 100 steps, as in the papers."""
+    """Return what ruggedness is on average as in the papers: 1 / mean rho of walks of 100 steps."""
     rng = np.random.default_rng(0)
     series = landscape.fitness[random_walks(landscape, 1000, 100, rng)]
-    return ruggedness(first_autocorrelation(series, resamples=0, rng=rng))
+    return ruggedness(mean_autocorrelation(series))
 
 
 def coverage(landscape: Landscape, repeat: int) -> dict[str, dict[str, float]]:
@@ -146,10 +159,10 @@ def coverage(landscape: Landscape, repeat: int) -> dict[str, dict[str, float]]:
         "FDC of 100 models, to the best of all": distance_correlation(
             distances, landscape.merit, resamples=0, rng=nothing
         ).value,
-        **{f"ρ(1), {name}": float(exact[1]) for name in WALKS},
-        "optima by birthday": float(optima.count),
-        "effective optima by birthday": optima.effective,
+        **{f"ρ(1), {name}": float(exact[1]) for name in (*WALKS, *OWN)},
         "optima by Chao": float(optima.count),
+        "effective optima by meetings": optima.effective,
+        "effective optima by birthday": optima.effective,
     }
     truth["FDC of 100 models, to the best of them"] = truth["FDC of 100 models, to the best of all"]
     if landscape.stages:
@@ -164,7 +177,8 @@ def coverage(landscape: Landscape, repeat: int) -> dict[str, dict[str, float]]:
     return {name: judged(several, float(truth[name] or 0)) for name, several in found.items()}
 
 
-WALKS = ("30 walks of 100", "30 walks of 1,000", "30 walks of 100 as one", "30 of 1,000 as one")
+WALKS = ("one walk of 1,000", "30 walks of 100", "30 walks of 1,000")
+OWN = ("mean of 30 walks' own, of 100", "mean of 30 walks' own, of 1,000")
 
 
 def samples(
@@ -184,15 +198,16 @@ def samples(
     for way, apart in ways.items():
         name = f"FDC of 100 models, to the {way}"
         yield name, distance_correlation(apart, merit, resamples=500, rng=rng)
-    for steps, plain, pooled in ((100, WALKS[0], WALKS[2]), (1000, WALKS[1], WALKS[3])):
-        series = landscape.fitness[random_walks(landscape, 30, steps, rng)]
-        yield f"ρ(1), {plain}", first_autocorrelation(series, resamples=500, rng=rng)
-        yield f"ρ(1), {pooled}", pooled_autocorrelation(series, resamples=500, rng=rng)
+    for name, count, steps in zip(WALKS, (1, 30, 30), (1000, 100, 1000), strict=True):
+        series = landscape.fitness[random_walks(landscape, count, steps, rng)]
+        yield f"ρ(1), {name}", pooled_autocorrelation(series)
+        if count > 1:
+            own = OWN[0] if steps == 100 else OWN[1]
+            yield f"ρ(1), {own}", mean_autocorrelation(series)
     climbs = sampled_climbs(optima, 16, 200, rng)
-    estimate = birthday(climbs, resamples=500, rng=rng)
-    yield "optima by birthday", estimate
-    yield "effective optima by birthday", estimate
     yield "optima by Chao", chao(climbs)
+    yield "effective optima by meetings", meetings(climbs)
+    yield "effective optima by birthday", birthday(climbs)
     if landscape.stages:
         stages = {budget: values[rows] for budget, values in landscape.stages.items()}
         few = persistence(stages, resamples=200, rng=rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from swath.core.errors import RecipeError
 from swath.estimators._table import Table
@@ -19,7 +21,7 @@ from swath.landscape.walks import (
     autocorrelation,
     correlation_length,
     exact_autocorrelation,
-    first_autocorrelation,
+    mean_autocorrelation,
     pooled_autocorrelation,
     random_walks,
     ruggedness,
@@ -128,19 +130,49 @@ def test_sampled_walks_agree_with_the_whole_landscape(
     landscape = of_table(published(table), metric)
     exact = exact_autocorrelation(landscape)
     assert exact is not None
-    inside = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
         series = landscape.fitness[random_walks(landscape, 30, 500, rng)]
-        pooled = pooled_autocorrelation(series, resamples=300, rng=rng)
-        plain = first_autocorrelation(series, resamples=0, rng=rng)
-        assert pooled.low is not None
-        assert pooled.high is not None
+        plain, pooled = mean_autocorrelation(series), pooled_autocorrelation(series)
         assert plain.value is not None
-        inside += pooled.low <= exact[1] <= pooled.high
+        assert pooled.value is not None
         # Each walk's own mean takes away from what it has in common with itself.
         assert plain.value < exact[1] + 0.02
-    assert inside >= 15  # of 20; 19 are expected of intervals that are right
+        assert pooled.value == pytest.approx(exact[1], abs=0.06)
+
+
+def test_the_interval_of_walks_is_the_jackknife_written_out() -> None:
+    rng = np.random.default_rng(0)
+    series = rng.normal(size=(12, 9)).cumsum(axis=1)
+    products, squares = [], []
+    for walk in series - series.mean():
+        products.append(sum(a * b for a, b in itertools.pairwise(walk)))
+        squares.append(sum((a * a + b * b) / 2 for a, b in itertools.pairwise(walk)))
+    whole = sum(products) / sum(squares)
+    pseudo = [
+        12 * whole - 11 * (sum(products) - p) / (sum(squares) - s)
+        for p, s in zip(products, squares, strict=True)
+    ]
+    reach = stats.t.ppf(0.975, 11) * stats.sem(pseudo)
+    found = pooled_autocorrelation(series)
+    assert found.value == pytest.approx(whole)
+    assert (found.low, found.high) == pytest.approx((whole - reach, min(1, whole + reach)))
+
+
+def test_few_walks_are_cut_into_blocks() -> None:
+    rng = np.random.default_rng(0)
+    walk = rng.normal(size=(1, 1001))
+    one, three = pooled_autocorrelation(walk), pooled_autocorrelation(rng.normal(size=(3, 101)))
+    assert "10 blocks of 100 steps" in one.note
+    assert "12 blocks of 25 steps" in three.note
+    # Independent values: rho is 0, with a spread of 1 / sqrt(T).
+    assert one.low is not None
+    assert one.high is not None
+    assert one.low < 0 < one.high
+    assert (one.high - one.low) / 2 == pytest.approx(2.26 / math.sqrt(1000), rel=0.6)
+    shortest = pooled_autocorrelation(np.array([[0.1, 0.9]]))
+    assert shortest.value == pytest.approx(-1)
+    assert shortest.low is None
 
 
 def test_ruggedness_and_length_have_opposite_senses() -> None:
@@ -163,8 +195,8 @@ def test_what_is_not_defined_is_said_in_words(make: Callable[..., Landscape]) ->
     assert exact_autocorrelation(flat) is None
     series = flat.fitness[random_walks(flat, 4, 9, rng)]
     assert np.isnan(autocorrelation(series)).all()
-    for estimate in (first_autocorrelation, pooled_autocorrelation):
-        rho = estimate(series, rng=rng)
+    for estimate in (mean_autocorrelation, pooled_autocorrelation):
+        rho = estimate(series)
         assert rho.value is None
         assert "the same all along every walk" in rho.note
         assert ruggedness(rho).note == correlation_length(rho).note == rho.note
@@ -174,13 +206,13 @@ def test_what_is_not_defined_is_said_in_words(make: Callable[..., Landscape]) ->
     assert exact is not None
     assert exact[1] == pytest.approx(-1)
     series = parity.fitness[random_walks(parity, 4, 99, rng)]
-    rho = first_autocorrelation(series, rng=rng)
+    rho = mean_autocorrelation(series)
     assert rho.value == pytest.approx(-1, abs=0.02)
     for change in (ruggedness, correlation_length):
         assert change(rho).value is None
         assert "needs one above 0" in change(rho).note
     one_flat = np.vstack([series, np.full((1, 100), 0.3)])
-    assert "1 walks of constant fitness" in first_autocorrelation(one_flat, rng=rng).note
+    assert "1 walks of constant fitness" in mean_autocorrelation(one_flat).note
     wide = Measure(0.1, -0.1, 0.3, 5, "walks")
     assert ruggedness(wide).high is None
     assert correlation_length(wide).low is None

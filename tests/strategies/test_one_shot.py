@@ -337,6 +337,7 @@ def test_a_space_without_a_supernet_is_refused(make_task: Any, tmp_path: Path) -
     [
         (OneShotSettings, {"generations": 0}, r"one_shot\.generations must be at least 1, not 0"),
         (OneShotSettings, {"recalibration": -1}, r"recalibration cannot be negative: -1"),
+        (OneShotSettings, {"recalibration": 1}, r"recalibration must be 0 or at least 2"),
         (OneShotSettings, {"crossover": 51}, r"crossover must be a whole number from 0 to pop"),
         (OneShotSettings, {"rate": 0}, r"rate must be in \(0, 1\], not 0"),
         (Shrinking, {"drop": 0}, r"one_shot\.shrinking\.drop must be at least 1, not 0"),

@@ -9,9 +9,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import torch
 import yaml
+from torch import nn
 
 from swath.core.errors import RecipeError, SwathError
+from swath.core.seeds import derive
 from swath.data.scaling import Scaling
 from swath.estimators.trained import TrainedEstimator
 from swath.networks.cost import count_flops, count_parameters
@@ -20,6 +23,7 @@ from swath.study.conduct import run_study
 from swath.study.parts import make_parts
 from swath.study.patch_tasks import PatchTaskSettings, make_patch_task
 from swath.study.recipes import resolve
+from swath.study.scorers import make_scorer
 from swath.study.settings import TaskSettings
 from swath.study.study_recipe import resolve_study
 from swath.study.task_section import read_task
@@ -101,6 +105,23 @@ def test_late_fusion_has_a_network_for_each_sensor(so2sat: Path) -> None:
     assert cost.flops == sum(one.flops or 0 for one in alone)
     found = estimator.evaluate(architecture, seed=1)
     assert found.score == estimator.evaluate(architecture, seed=1).score
+
+
+def test_proxies_score_all_networks_that_are_fused_late(so2sat: Path) -> None:
+    late = make_parts(recipe({"source": str(so2sat), "split": "random", "fusion": "late"}))
+    estimator = late.estimator
+    assert isinstance(estimator, TrainedEstimator)
+    architectures = [late.space.sample(np.random.default_rng(seed)) for seed in range(3)]
+    found = make_scorer(estimator).scores(architectures, ["l2_norm", "parameters", "synflow"], 5)
+    for row, architecture in enumerate(architectures):
+        torch.manual_seed(derive(5, "network"))
+        network = estimator.network(architecture)
+        layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        assert len(network.get_submodule("branches")) == 2
+        norms = sum(float(layer.weight.detach().norm()) for layer in layers)
+        assert found["l2_norm"][row] == pytest.approx(norms, rel=1e-5)
+        assert found["parameters"][row] == estimator.cost(architecture).parameters
+    assert np.isfinite(found["synflow"]).all()
 
 
 def test_settings_reach_the_task(so2sat: Path) -> None:

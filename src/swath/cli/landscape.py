@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swath.cli import options
-from swath.cli.output import facts, say, show, table
+from swath.cli.output import facts, resumable, say, show, table
 from swath.cli.scores import words
 from swath.core.errors import RecipeError
 
@@ -27,8 +27,9 @@ def landscape(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Tables of 'swath table list' or their files, run folders of studies, or files "
-            "of --json; several are compared.",
+            help="Tables of 'swath table list' or their files, run folders of studies or of "
+            "searches with a supernet, files of 'swath score', recipes of studies, or files of "
+            "--json. Several are compared, with or without the word 'compare' before them.",
             metavar="SOURCE...",
         ),
     ],
@@ -45,6 +46,13 @@ def landscape(
             help="Landscapes of these figures of the same models beside it: proxies, parameters, "
             "flops and the like, with wildcards.",
             metavar="LIST",
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the study of a recipe among the sources is run, or continued.",
+            metavar="FOLDER",
         ),
     ] = None,
     neighbourhood: Annotated[
@@ -136,6 +144,7 @@ def landscape(
     """Measure the landscape of a search problem: its footprint, with 95 % intervals.
 
     swath landscape nas_bench_201 --metric cifar100-test --columns parameters --out landscape.html
+    swath landscape compare nas_bench_macro hytas_indian run --out landscapes.html
     """
     from swath.core.files import check_writable
 
@@ -144,7 +153,7 @@ def landscape(
         if path is not None:
             check_writable(path)
     found: list[Footprint] = []
-    for source in sources:
+    for source in _measured(sources, run):
         if Path(source).suffix.lower() == ".json":
             from swath.landscape.footprint import read_footprints
 
@@ -177,6 +186,39 @@ def landscape(
             )
     _show(found)
     _write(found, json, csv, out)
+
+
+def _measured(sources: Sequence[str], run: Path | None) -> list[str]:
+    """Return the sources without the word ``compare``; recipes of studies are run first."""
+    from swath.study.settings import study_names
+
+    if sources[0] == "compare" and not Path("compare").exists():
+        sources = sources[1:]
+        if len(sources) < 2:
+            raise RecipeError("'compare' needs two sources or more; see 'swath landscape --help'")
+    recipes = [
+        one
+        for one in sources
+        if Path(one).suffix.lower() in (".yaml", ".yml") or one in study_names()
+    ]
+    if run is not None and len(recipes) != 1:
+        raise RecipeError(
+            f"--run is the folder of one recipe, and {len(recipes) or 'none'} was given; run "
+            "others with 'swath study run', and give their folders"
+        )
+    if not recipes:
+        return list(sources)
+    if run is None:
+        raise RecipeError(
+            f"the networks of recipe '{recipes[0]}' are not evaluated yet; give --run FOLDER, "
+            "where its study is run, or continued"
+        )
+    from swath.cli.progress import shown
+    from swath.study.conduct import run_study
+
+    with resumable(), shown() as progress:
+        run_study(recipes[0], out=run, progress=progress)
+    return [str(run) if one in recipes else one for one in sources]
 
 
 def _show(found: Sequence[Footprint]) -> None:

@@ -174,6 +174,10 @@ class TrainedEstimator:
             )
         return replace(self.training, iterations=budget)
 
+    def network(self, architecture: Architecture) -> nn.Module:
+        """Return the network that is trained, with fresh weights from torch's generator."""
+        return self._build(architecture, _prepared(self.task))
+
     def _build(self, architecture: Architecture, task: Task) -> nn.Module:
         inputs, outputs = InputSpec(task.bands), OutputSpec(task.classes)
         space = self._space()

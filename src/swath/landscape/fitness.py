@@ -174,6 +174,7 @@ def of_table(
     *,
     neighbourhood: Neighbourhood | None = None,
     nearest: int = NEAREST,
+    notes: tuple[str, ...] = (),
 ) -> Landscape:
     """Return the landscape of a table's figure.
 
@@ -181,7 +182,7 @@ def of_table(
     ----------
     metric : None: the table's first.
     budget : None: the largest.
-    neighbourhood, nearest : as of :func:`of_mapping`.
+    neighbourhood, nearest, notes : as of :func:`of_mapping`.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def of_table(
         column.direction,
         neighbourhood,
         nearest,
-        (),
+        notes,
     )
 
 

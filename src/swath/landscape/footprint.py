@@ -34,14 +34,16 @@ LABELS: Mapping[str, str] = {
     "deviation": "standard deviation",
     "best": "best fitness",
     "autocorrelation": "autocorrelation of a step",
-    "autocorrelation_pooled": "the same, all walks as one",
-    "autocorrelation_exact": "the same, of an endless walk",
+    "autocorrelation_walks": "autocorrelation, mean of walks",
+    "autocorrelation_exact": "autocorrelation, endless walk",
     "ruggedness": "ruggedness 1 / rho",
+    "ruggedness_walks": "ruggedness, mean of walks",
     "correlation_length": "correlation length, steps",
     "optima": "local optima",
-    "optima_birthday": "the same, birthday estimate",
-    "optima_chao": "the same, Chao's lower bound",
+    "optima_chao": "optima, Chao's lower bound",
     "optima_effective": "effective number of optima",
+    "optima_meetings": "effective number, climbs that meet",
+    "optima_birthday": "effective number, birthday estimate",
     "best_basin": "climbs that end at the best",
     "largest_basin": "models in the largest basin",
     "leaving": "chance to leave a basin",
@@ -142,11 +144,10 @@ def footprint(
 
     Parameters
     ----------
-    walks, steps : of the random walks; the papers take 30 of 100.  Autocorrelation comes out
-        too small on short walks.
+    walks, steps : of the random walks; the papers take 30 of 100.
     starts, rounds : of the climbs that estimate the number of optima.
     within : neighbours whose fitness differs by no more are neutral.
-    resamples : of the bootstrap, over models or walks (0: no intervals).
+    resamples : of the bootstrap over models (0: without these intervals).
     searches : by each strategy, for what it costs to reach the best 1 %; 0: none, since that takes
         longest.
     seed : of every draw.
@@ -174,7 +175,7 @@ def footprint(
         return numpy_generator(seed, "footprint", name)
 
     measures |= distribution_measures(landscape, resamples, rng("distribution"))
-    measures |= walk_measures(landscape, curves, walks, steps, resamples, rng("walks"))
+    measures |= walk_measures(landscape, curves, walks, steps, rng("walks"))
     measures |= optima_measures(landscape, rounds, starts, resamples, rng("optima"))
     measures["neutrality"] = optima.neutrality(
         landscape, within, resamples=resamples, rng=rng("neutrality")

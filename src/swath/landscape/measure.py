@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Measure", "bootstrap", "interval", "resamples_of", "undefined"]
+__all__ = ["Measure", "bootstrap", "interval", "resamples_of", "student", "undefined"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -105,3 +105,11 @@ def interval(drawn: Floats) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(finite, (0.025, 0.975))
     return float(low), float(high)
+
+
+def student(values: Floats) -> float:
+    """Return half of Student's 95 % interval of the mean of independent values."""
+    from scipy import special
+
+    count = len(values)
+    return float(special.stdtrit(count - 1, 0.975) * values.std(ddof=1) / math.sqrt(count))

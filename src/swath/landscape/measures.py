@@ -42,24 +42,22 @@ def walk_measures(
     curves: Curves,
     count: int,
     steps: int,
-    resamples: int,
     rng: np.random.Generator,
 ) -> dict[str, Measure]:
     """Return what random walks tell, and keep their curves."""
     series = landscape.fitness[walks.random_walks(landscape, count, steps, rng)]
-    rho = walks.first_autocorrelation(series, resamples=resamples, rng=rng)
+    rho, plain = walks.pooled_autocorrelation(series), walks.mean_autocorrelation(series)
     exact = walks.exact_autocorrelation(landscape, curves.lags(steps))
     curves.add_walks(series, exact)
     degrees = int((landscape.graph.degrees > 0).sum())
     return {
         "autocorrelation": rho,
-        "autocorrelation_pooled": walks.pooled_autocorrelation(
-            series, resamples=resamples, rng=rng
-        ),
+        "autocorrelation_walks": plain,
         "autocorrelation_exact": undefined("fitness is the same of all models", degrees)
         if exact is None
         else Measure(float(exact[1]), count=degrees),
         "ruggedness": walks.ruggedness(rho),
+        "ruggedness_walks": walks.ruggedness(plain),
         "correlation_length": walks.correlation_length(rho),
     }
 
@@ -83,9 +81,10 @@ def optima_measures(
     )
     return {
         "optima": Measure(float(found.count), count=count, note=note),
-        "optima_birthday": optima.birthday(climbs, resamples=resamples, rng=rng),
         "optima_chao": optima.chao(climbs),
         "optima_effective": Measure(found.effective, count=count),
+        "optima_meetings": optima.meetings(climbs),
+        "optima_birthday": optima.birthday(climbs),
         "best_basin": best,
         "largest_basin": Measure(net.largest, count=count, note=f"it {whose}"),
         "leaving": Measure(net.leaving, count=net.optima, of="basins"),

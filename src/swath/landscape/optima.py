@@ -18,9 +18,19 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Floats, Measure, bootstrap, undefined
+from swath.landscape.measure import Floats, Measure, bootstrap, student, undefined
 
-__all__ = ["Climbs", "Optima", "birthday", "chao", "find_optima", "neutrality", "sampled_climbs"]
+__all__ = [
+    "Climbs",
+    "Optima",
+    "birthday",
+    "chao",
+    "find_optima",
+    "meetings",
+    "neutrality",
+    "published_birthday",
+    "sampled_climbs",
+]
 
 Places = npt.NDArray[np.int64]
 
@@ -146,17 +156,16 @@ def _first_repeat(ends: Places) -> int:
     return 0
 
 
-def birthday(climbs: Climbs, *, resamples: int = 1000, rng: np.random.Generator) -> Measure:
-    """Return the number of optima by the birthday estimator, k^2 / (-2 ln 0.5).
+def birthday(climbs: Climbs) -> Measure:
+    """Return the number of optima by the birthday estimator, 2 (k - 2/3)^2 / pi.
 
-    As the footprint papers do it; k is the mean, over the rounds that had one, of the number of
-    climbs until two ended alike.  The formula is that of the median k.  With the mean, which is
-    about sqrt(pi n / 2), it comes out pi / (4 ln 2) = 1.13 times too large where many basins are
-    alike.  Where they are not, it estimates the effective number 1 / sum p^2, not how many there
-    are.
+    k is the mean, over the rounds that had one, of the number of climbs until two ended alike, and
+    its expectation for n equal basins is sqrt(pi n / 2) + 2/3.  Where basins are not alike it
+    estimates the effective number 1 / sum p^2, not how many there are.  The interval is Student's,
+    of k.  The note tells what the published formula gives, see :func:`published_birthday`.
 
-    Source: Caruana, Mullin, "Estimating the Number of Local Minima in Big, Nasty Search Spaces"
-    (IJCAI 1999 workshop).
+    Sources: Knuth, "The Art of Computer Programming" 3, section 6.4, exercise 2; Caruana, Mullin,
+    "Estimating the Number of Local Minima in Big, Nasty Search Spaces" (IJCAI 1999 workshop).
     """
     known = climbs.repeats[climbs.repeats > 0].astype(np.float64)
     rounds, starts = climbs.ends.shape
@@ -164,23 +173,35 @@ def birthday(climbs: Climbs, *, resamples: int = 1000, rng: np.random.Generator)
         return undefined(
             f"no two of {starts} climbs ended alike in any round; make more", rounds, "rounds"
         )
-    low, high = bootstrap(_birthdays, known, resamples=resamples, rng=rng)
-    note = f"{rounds - len(known)} rounds without a repeat are left out"
-    return Measure(
-        float(_birthdays(known[None])[0]), low, high, len(known), "rounds",
-        note=note if len(known) < rounds else "",
-    )  # fmt: skip
+    mean = float(known.mean())
+    note = f"by the published formula {published_birthday(mean):,.1f}"
+    if len(known) < rounds:
+        note += f"; {rounds - len(known)} rounds without a repeat are left out"
+    reach = student(known) if len(known) > 1 else math.inf  # an interval without ends
+    low, high = _birthday(mean - reach), _birthday(mean + reach)
+    return Measure(_birthday(mean), low, high, len(known), "rounds", note=note)
 
 
-def _birthdays(repeats: Floats) -> Floats:
-    return repeats.mean(axis=1) ** 2 / (-2 * math.log(0.5))
+def _birthday(repeat: float) -> float:
+    return 2 * max(repeat - 2 / 3, 0) ** 2 / math.pi
+
+
+def published_birthday(repeat: float) -> float:
+    """Return k^2 / (-2 ln 0.5), the footprint papers' number of optima.
+
+    It is the formula of the median k.  With the mean it comes out pi / (4 ln 2) = 1.13 times too
+    large where there are many equal basins, and further off where there are few.
+    """
+    return repeat**2 / (-2 * math.log(0.5))
 
 
 def chao(climbs: Climbs) -> Measure:
     """Return a lower bound of the number of optima, from how many were met once and twice.
 
+    The upper end is that of the log-normal interval; the lower end is how many were met.
+
     Source: Chao, "Estimating the population size for capture-recapture data with unequal
-    catchability" (Biometrics 43, 1987): the bias-corrected form and its log-normal interval.
+    catchability" (Biometrics 43, 1987): the bias-corrected form.
     """
     times = np.bincount(climbs.ends.ravel())
     met = int((times > 0).sum())
@@ -192,7 +213,32 @@ def chao(climbs: Climbs) -> Measure:
     ratio = once / max(twice, 1)
     variance = max(twice, 1) * (ratio**4 / 4 + ratio**3 + ratio**2 / 2)
     spread = math.exp(1.96 * math.sqrt(math.log(1 + variance / more**2)))
-    return Measure(met + more, met + more / spread, met + more * spread, count, "climbs")
+    return Measure(met + more, float(met), met + more * spread, count, "climbs")
+
+
+def meetings(climbs: Climbs) -> Measure:
+    """Return the effective number of optima, 1 / sum p^2, from how often two climbs meet.
+
+    The share of pairs of climbs that end alike is an unbiased estimate of sum p^2.  The interval
+    is Student's, of the jackknife over climbs, on the scale of the logarithm.
+
+    Source: Simpson, "Measurement of diversity" (Nature 163, 1949).
+    """
+    times = np.bincount(climbs.ends.ravel()).astype(np.float64)
+    count = climbs.ends.size
+    pairs = (times * (times - 1)).sum()
+    if pairs == 0:
+        return undefined(f"no two of {count} climbs ended alike; make more", count, "climbs")
+    value = count * (count - 1) / pairs
+    rest = pairs - 2 * (times - 1)  # without one of the climbs that ended there
+    if count < 3 or not (rest[times > 0] > 0).all():
+        return Measure(float(value), count=count, of="climbs")
+    logs = np.log((count - 1) * (count - 2) / rest[times > 0])
+    weights = times[times > 0]
+    mean = (weights * logs).sum() / count
+    spread = math.sqrt((count - 1) / count * (weights * (logs - mean) ** 2).sum())
+    reach = math.exp(1.96 * spread)
+    return Measure(float(value), float(value / reach), float(value * reach), count, "climbs")
 
 
 def neutrality(

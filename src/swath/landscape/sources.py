@@ -1,4 +1,4 @@
-"""Landscapes by the name of where they come from: a table, a study, or a value of these."""
+"""Landscapes by where they come from: a table, a study, a supernet, proxies."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from swath.core.errors import RecipeError
 from swath.estimators._table import Table
 from swath.estimators.tables import KNOWN, load_table
+from swath.landscape.estimates import children_file, score_table, supernet_table
 from swath.landscape.fitness import NEAREST, Landscape, of_study, of_table
 from swath.landscape.neighbours import Neighbourhood
 from swath.study import scoring
@@ -42,8 +43,9 @@ def open_landscapes(
     Parameters
     ----------
     source : a landscape, a table or a study; the name or file of a table; the run folder, journal
-        or URL of a study.
-    metric, budget : of a table; None: its first, and the largest.
+        or URL of a study; the run folder of a one-shot search, whose supernet judged networks; the
+        CSV file of ``swath score``, with proxies.
+    metric, budget : of all but a study; None: the first, and the largest.
     columns : further figures, with wildcards: proxies, parameters, operations and the like, as
         ``swath correlate`` knows them.
     neighbourhood, nearest : as of :func:`swath.landscape.fitness.of_mapping`.
@@ -53,14 +55,22 @@ def open_landscapes(
     UnknownName, DataError, RunError : there is no such source.
     RecipeError : it has no such figure, or too few models.
     """
-    opened = _opened(source)
+    guessed = _guessed(source, metric)
+    opened = _opened(source) if guessed is None else guessed
     if isinstance(opened, Landscape):
         if metric is not None or columns:
             raise RecipeError("a landscape has its own figure; leave metric and columns out")
         return [opened]
     measured: Measured | None = None
     if isinstance(opened, Table):
-        found = of_table(opened, metric, budget, neighbourhood=neighbourhood, nearest=nearest)
+        found = of_table(
+            opened,
+            metric,
+            budget,
+            neighbourhood=neighbourhood,
+            nearest=nearest,
+            notes=() if guessed is None else guessed.notes,
+        )
         if columns:
             measured = scoring.of_table(opened, metric)
     else:
@@ -81,6 +91,15 @@ def open_landscapes(
             for name, values in chosen.scores.items()
         ),
     ]
+
+
+def _guessed(source: Source, metric: str | None) -> Table | None:
+    """Return the table of a source that holds guesses: of a supernet, or of proxies."""
+    if isinstance(source, Landscape | Table | Study) or str(source) in KNOWN:
+        return None
+    if Path(source).suffix.lower() == ".csv":
+        return score_table(source, metric)
+    return supernet_table(source) if children_file(source).is_file() else None
 
 
 def _opened(source: Source) -> Landscape | Table | Study:

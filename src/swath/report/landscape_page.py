@@ -90,9 +90,9 @@ def _overview(several: Sequence[Footprint]) -> Html:
         ),
         table(columns, rows, kind="full"),
         sentence(
-            "In brackets the 95 % interval of a bootstrap over models, walks or climbs. What is "
-            "computed on all models of a space is exact; its interval tells how far other models "
-            "of the same kind would lead elsewhere."
+            "In brackets the 95 % interval: a bootstrap over models, a jackknife over walks or "
+            "climbs. What is computed on all models of a space is exact; its interval tells how "
+            "far other models of the same kind would lead elsewhere."
         ),
         *map(sentence, reasons(several)),
     )

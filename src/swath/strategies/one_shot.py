@@ -24,6 +24,7 @@ from swath.core.errors import NothingToSample
 from swath.core.evaluation import Evaluation
 from swath.core.files import append_json_line, read_json_lines, write_json
 from swath.core.history import History, Trial
+from swath.core.memory import give_back_freed
 from swath.core.seeds import derive, numpy_generator
 from swath.estimators.inherited import Inherited, asked_as
 from swath.networks.cost import count_parameters
@@ -249,6 +250,7 @@ class OneShot:
                 if report is not None:
                     total = len(architectures)
                     report({"phase": "children", "done": done, "total": total, "best": best})
+        give_back_freed()
         return found
 
     def _inherited(self) -> Inherited:

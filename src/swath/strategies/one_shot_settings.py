@@ -95,6 +95,10 @@ class OneShotSettings:
         for name in ("recalibration", "enumerate"):
             if getattr(self, name) < 0:
                 raise RecipeError(f"one_shot.{name} cannot be negative: {getattr(self, name)}")
+        if self.recalibration == 1:
+            raise RecipeError(
+                "one_shot.recalibration must be 0 or at least 2: one input has no statistics"
+            )
         self.genetic()
 
     def genetic(self) -> Genetic:

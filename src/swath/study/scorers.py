@@ -104,8 +104,10 @@ def _of_table(estimator: TableEstimator) -> Scorer:
 def _of_task(estimator: TrainedEstimator) -> ProxyEstimator:
     """Return the proxies' view of the task that networks are trained on."""
     from swath.estimators.proxy import ProxyEstimator
+    from swath.tasks.patches import PatchTask
 
     task = estimator.prepared()
+    fused = isinstance(task, PatchTask) and task.fusion == "late"
     return ProxyEstimator(
         estimator.space,
         task.bands,
@@ -113,6 +115,8 @@ def _of_task(estimator: TrainedEstimator) -> ProxyEstimator:
         "parameters",
         space_options=estimator.space_options,
         batch=functools.lru_cache(maxsize=1)(functools.partial(_batch, estimator)),
+        # Of sensors that are fused late each has a network, and all of them are scored.
+        network=(lambda one, _: estimator.network(one)) if fused else None,
         device=estimator.device,
     )
 

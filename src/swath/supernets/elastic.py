@@ -14,11 +14,13 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from swath.core.architecture import Architecture, Value
 from swath.core.errors import MismatchError
@@ -32,6 +34,8 @@ Cut = Callable[[Tensor, torch.Size], Tensor]
 
 def leading(weight: Tensor, shape: torch.Size) -> Tensor:
     """Return the first entries along every dimension: a view, which shares the storage."""
+    if weight.shape == shape:
+        return weight
     return weight[tuple(slice(length) for length in shape)]
 
 
@@ -80,17 +84,34 @@ class Elastic(Supernet):
         self.owned = {gene: tuple(beginnings) for gene, beginnings in (owned or {}).items()}
         self.absent = absent
 
-        def outline(architecture: Architecture) -> nn.Module:
-            with torch.device("meta"):
-                return build(architecture)
+        def outline(architecture: Architecture) -> tuple[nn.Module, list[_Slot]]:
+            with torch.device("meta"), _Undrawn():
+                network = build(architecture)
+            return network, [
+                _Slot(f"{path}.{key}" if path else key, module, key, parameter.shape)
+                for path, module in network.named_modules()
+                for key, parameter in module._parameters.items()
+                if parameter is not None
+            ]
 
         self._outline = lru_cache(maxsize=64)(outline)
+        # By the name of a parameter, which many architectures share.
+        self._cut = lru_cache(maxsize=None)(self._find_cut)
+        self._owner = lru_cache(maxsize=None)(self._find_owner)
 
     @contextlib.contextmanager
     def path(self, architecture: Architecture) -> Iterator[nn.Module]:
         """Give the network of an architecture on its slices of the weights."""
-        outline = self._outline(architecture).train(self.training)
-        yield _Sliced(outline, self.slices(architecture))
+        network, slots = self._outline(architecture)
+        parts = self._parts(architecture, slots)
+        before = [slot.module._parameters[slot.key] for slot in slots]
+        try:
+            for slot, part in zip(slots, parts, strict=True):
+                slot.module._parameters[slot.key] = part  # type: ignore[assignment]
+            yield network.train(self.training)
+        finally:
+            for slot, outlined in zip(slots, before, strict=True):
+                slot.module._parameters[slot.key] = outlined
 
     def slices(self, architecture: Architecture) -> dict[str, Tensor]:
         """Return the weights of an architecture by parameter name, connected to the shared ones.
@@ -100,43 +121,56 @@ class Elastic(Supernet):
         MismatchError : the large network lacks a parameter, or has one that is too small.
         InvalidArchitecture : one of its operators was dropped when the supernet was expanded.
         """
+        _, slots = self._outline(architecture)
+        names = (slot.name for slot in slots)
+        return dict(zip(names, self._parts(architecture, slots), strict=True))
+
+    def _parts(self, architecture: Architecture, slots: Sequence[_Slot]) -> list[Tensor]:
         self.require(architecture)
         shared = dict(self.weights.named_parameters())
-        slices = {}
-        for name, parameter in self._outline(architecture).named_parameters():
-            shape = parameter.shape
-            whole = self._whole(name, architecture, shared)
-            part = None if whole is None else self._cut(name)(whole, shape)
-            if part is None or part.shape != shape:
+        groups = {gene: group for group in self.groups for gene in group.genes if group.private}
+        parts = []
+        for slot in slots:
+            whole = self._whole(slot.name, architecture, shared, groups)
+            part = None if whole is None else self._cut(slot.name)(whole, slot.shape)
+            if part is None or part.shape != slot.shape:
                 found = "none of this name" if whole is None else tuple(whole.shape)
                 raise MismatchError(
-                    f"the supernet cannot give '{name}' of shape {tuple(shape)}: its own is "
-                    f"{found}; make it from larger sizes"
+                    f"the supernet cannot give '{slot.name}' of shape {tuple(slot.shape)}: its own "
+                    f"is {found}; make it from larger sizes"
                 )
-            slices[name] = part
-        return slices
+            parts.append(part)
+        return parts
 
     def extract(self, architecture: Architecture) -> nn.Module:
         """Return the compact network of an architecture with a copy of its weights."""
-        child = copy.deepcopy(self._outline(architecture))
+        child = copy.deepcopy(self._outline(architecture)[0])
         weights = {n: part.detach().clone() for n, part in self.slices(architecture).items()}
         child.load_state_dict(weights, assign=True)
         return child.train(self.training)
 
-    def _cut(self, name: str) -> Cut:
+    def _find_cut(self, name: str) -> Cut:
         return next((cut for end, cut in self.cuts.items() if name.endswith(end)), leading)
 
     def _whole(
-        self, name: str, architecture: Architecture, shared: Mapping[str, nn.Parameter]
+        self,
+        name: str,
+        architecture: Architecture,
+        shared: Mapping[str, nn.Parameter],
+        groups: Mapping[str, Group],
     ) -> Tensor | None:
-        """Return the large parameter from which an architecture's is cut."""
-        gene = self._owner(name)
-        group = None if gene is None else self.group_of(gene)
-        if group is None or not group.private or name not in shared:
+        """Return the large parameter from which an architecture's is cut.
+
+        Parameters
+        ----------
+        groups : the private ones by gene.
+        """
+        group = groups.get(self._owner(name) or "")
+        if group is None or name not in shared:
             return shared.get(name)
         return self.copies[_label(name, group.combination(architecture))]
 
-    def _owner(self, name: str) -> str | None:
+    def _find_owner(self, name: str) -> str | None:
         return next((gene for gene, begins in self.owned.items() if name.startswith(begins)), None)
 
     def _separate(self, made: Sequence[Group], remaining: Remaining) -> None:
@@ -160,17 +194,30 @@ class Elastic(Supernet):
         self.copies = nn.ParameterDict(kept)
 
 
-class _Sliced(nn.Module):
-    """The network of an architecture, run on weights that are handed to it."""
+class _Undrawn(TorchFunctionMode):
+    """Leaves new weights as they are: on the meta device drawing them takes most of the time."""
 
-    def __init__(self, outline: nn.Module, slices: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.outline, self._slices = outline, dict(slices)
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run anything but initialisers."""
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what the network answers."""
-        answer: Tensor = functional_call(self.outline, self._slices, (x,), strict=True)
-        return answer
+
+@dataclass(frozen=True, eq=False)
+class _Slot:
+    """Where a network keeps a parameter."""
+
+    name: str
+    module: nn.Module
+    key: str
+    shape: torch.Size
 
 
 def _label(name: str, values: Sequence[Value]) -> str:

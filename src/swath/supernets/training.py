@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from swath.core.architecture import Architecture
 from swath.core.devices import Precision, autocast
 from swath.core.errors import RecipeError, RunError
+from swath.core.memory import give_back_freed
 from swath.core.seeds import derive, numpy_generator, seed_torch
 from swath.spaces.base import SearchSpace
 from swath.supernets.base import Supernet
@@ -168,6 +169,7 @@ class SupernetTrainer:
             if self.epoch == self.epochs - 1 and due > self.snapshots:
                 self._take_snapshot()
         self.epoch += 1
+        give_back_freed()
         return total / steps
 
     def update(self, step: int) -> float:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import nn
 
+from swath.networks.late_fusion import LateFusion
 from swath.networks.spectral_transformer import SpectralTransformer
 
 __all__ = ["NORMALISING", "LayerKind", "fusion_parameters", "nonlinearities", "scored_layers"]
@@ -44,7 +45,7 @@ def scored_layers(network: nn.Module) -> dict[str, LayerKind]:
     of each block and the head; its fusions mix tokens and are left out, as published.
     """
     names = [name for name, module in network.named_modules() if isinstance(module, WEIGHTED)]
-    if not isinstance(network, SpectralTransformer):
+    if not any(isinstance(module, SpectralTransformer) for module in _whole(network)):
         return dict.fromkeys(names, "other")
     return {name: kind for name in names for end, kind in _KINDS.items() if name.endswith(end)}
 
@@ -56,7 +57,16 @@ def nonlinearities(network: nn.Module) -> list[str]:
 
 def fusion_parameters(network: nn.Module) -> set[str]:
     """Return the names of fusion, position and token parameters; empty if there are none."""
-    if not isinstance(network, SpectralTransformer):
-        return set()
     starts = ("fusions.", "positions", "class_token")
-    return {name for name, _ in network.named_parameters() if name.startswith(starts)}
+    return {
+        f"{path}.{name}" if path else name
+        for path, module in network.named_modules()
+        if isinstance(module, SpectralTransformer)
+        for name, _ in module.named_parameters()
+        if name.startswith(starts)
+    }
+
+
+def _whole(network: nn.Module) -> list[nn.Module]:
+    """Return a network, or the one of each sensor where several are fused late."""
+    return list(network.branches) if isinstance(network, LateFusion) else [network]
