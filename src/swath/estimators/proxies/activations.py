@@ -9,7 +9,7 @@ from torch import Tensor
 
 from swath.estimators.proxies.base import PerLayer, Whole, add
 from swath.estimators.proxies.evidence import Codes, Evidence, Layer
-from swath.estimators.proxies.numerics import log, moments, ratio, rows
+from swath.estimators.proxies.numerics import log, moments, pieces, ratio, rows_alike
 from swath.estimators.proxies.registration import register
 
 __all__ = [
@@ -64,11 +64,11 @@ def zico_act(layer: Layer) -> Tensor:
     """Return the log of the sum, over units, of mean / deviation of (z d)**2 over the samples."""
     total = layer.weight.new_zeros(())
     for answer, slope in zip(layer.outputs, layer.slopes, strict=True):
-        saliency = rows(answer * slope)
-        largest = saliency.abs().max().clamp(min=torch.finfo(saliency.dtype).tiny)
-        # a common factor cancels out, and small numbers survive two squarings
-        mean, deviation = moments((saliency / largest).square())
-        total = total + ratio(mean, deviation).sum()
+        for some in pieces(*rows_alike(answer, slope)):
+            saliency = some[0] * some[1]
+            largest = saliency.abs().max().clamp(min=torch.finfo(saliency.dtype).tiny)
+            # a common factor cancels out, and small numbers survive two squarings
+            total = total + ratio(*moments(saliency.div_(largest).square_())).sum()
     return log(total)
 
 
