@@ -92,6 +92,18 @@ def test_warm_up_from_any_rate_in_any_share() -> None:
     assert schedule("cosine", 1.0, 0.2, warmup=0.5, start=0.1)(0) == 1.0
 
 
+def test_warm_poly_rises_and_then_is_poly() -> None:
+    """With SEG101's rate, updates and warm-up: then it is the power 0.9 of what is left."""
+    updates, rising = 4040, 1000
+    rate = schedule("warm-poly", 0.01, warmup=rising / updates, start=0.01 * 0.001)
+    for update in (0, 1, 500, 999):
+        expected = 0.01 * (0.001 * (1 - update / rising) + update / rising)
+        assert rate(update / updates) == pytest.approx(expected)
+    for update in (1000, 1001, 2020, 4039, 4040):
+        expected = 0.01 * ((updates - update) / (updates - rising)) ** 0.9
+        assert rate(update / updates) == pytest.approx(expected)
+
+
 def test_adamw_decays_a_transformer_s_layers_alone() -> None:
     """As timm does for HyTAS: neither positions nor class token."""
     sizes = TransformerSizes(4, 3, 6, (2, 2, 3), (1, 2, 1), 1, (0.0, 0.0, 0.0), patch=1)

@@ -15,7 +15,13 @@ __all__ = ["InvertedResidual", "Projection", "normalised_convolution"]
 
 
 def normalised_convolution(
-    inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, groups: int = 1
+    inputs: int,
+    outputs: int,
+    kernel: int = 1,
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    dilation: int = 1,
 ) -> list[nn.Module]:
     """Return a convolution that keeps the size (but for its stride), and its normalisation."""
     return [
@@ -24,7 +30,8 @@ def normalised_convolution(
             outputs,
             kernel,
             stride=stride,
-            padding=kernel // 2,
+            padding=dilation * (kernel // 2),
+            dilation=dilation,
             groups=groups,
             bias=False,
         ),

@@ -47,8 +47,8 @@ class TrainingSettings:
     optimiser, learning_rate, momentum, weight_decay : of the update rule.
     bias_rate : factor of the learning rate of every parameter named bias (whose decay is zero).
     schedule, final_rate : how the learning rate falls, and to what.
-    warmup, first_rate : share of the updates in which ``warm-cosine`` rises, and from what rate;
-        None: from ``final_rate``.
+    warmup, first_rate : share of the updates in which ``warm-cosine`` and ``warm-poly`` rise, and
+        from what rate; None: from ``final_rate``.
     clip_value, clip_norm : gradients are clipped elementwise, or by their norm; None: not.
     label_smoothing : of the cross-entropy.
     noise : standard deviation of Gaussian noise on the scaled inputs, plus the same for a random

@@ -32,8 +32,9 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "linear": _linear,
     "poly": _poly,
     "warm-cosine": _cosine,
+    "warm-poly": _poly,
 }
-"""How rates fall from one to zero.  ``poly`` is (1 - p)^0.9; ``warm-cosine`` rises first."""
+"""How rates fall from one to zero.  ``poly`` is (1 - p)^0.9; those with ``warm`` rise first."""
 
 
 def schedule(
@@ -48,8 +49,10 @@ def schedule(
 
     Parameters
     ----------
-    warmup, start : ``warm-cosine`` rises linearly from ``start`` (default: from ``floor``) for this
-        share of the work, and then falls as a cosine; the others have no use for them.
+    warmup, start : ``warm-cosine`` and ``warm-poly`` rise linearly from ``start`` (default: from
+        ``floor``) for this share of the work, and then fall as ``cosine`` and ``poly`` do within
+        the rest; the others have no use for them.  (Detectron2's ``WarmupPolyLR`` falls from the
+        first update on, and multiplies.)
 
     Raises
     ------
@@ -65,7 +68,7 @@ def schedule(
             f"there is no schedule '{name}'{nearest(name, SCHEDULES)}; known: {known}"
         )
     falling = SCHEDULES[name]
-    rising = warmup if name == "warm-cosine" else 0.0
+    rising = warmup if name.startswith("warm-") else 0.0
     first = floor if start is None else start
 
     def rate(progress: float) -> float:
