@@ -80,9 +80,13 @@ class Setting:
 WHOLE = {"indian": 1, "houston": 8, "pavia": 8}  # files to compare with are Indian Pines's
 OWN = {  # supernets of our own
     f"papers, none, own weights {seed}": Setting(
-        DATA_FREE, weights="own", seed=seed, step=WHOLE, scenes=tuple(SCENES) if seed == 0 else ("indian",)
+        DATA_FREE,
+        weights="own",
+        seed=seed,
+        step=WHOLE,
+        scenes=tuple(SCENES) if seed == 0 else ("indian",),
     )
-    for seed in range(5)
+    for seed in range(3)
 }
 FEW: dict[str, Any] = {"step": 32, "scenes": ["indian"]}
 VARIATIONS = {
@@ -97,6 +101,7 @@ SETTINGS = {
     "papers, none": Setting(DATA_FREE, step=WHOLE),
     **OWN,
     "papers, caf": Setting(DATA_FREE, signs="caf"),
+    "compared": Setting(COMPARED, draw=0),
     "papers": Setting("*", signs="all", draw=0, step=None),
     "authors": Setting(("fisher", "t_cet"), variant="authors", draw=0, step=None),
     "not cleared": Setting(("gradsign", "zico"), variant="authors", draw=0, **FEW),

@@ -44,6 +44,12 @@ def _by_channel(layer: Layer, values: Tensor) -> Tensor:
     return values.movedim(channels, 1).flatten(2).sum(2) if values.dim() > 2 else values
 
 
+def chunked_fisher(layer: Layer) -> Tensor:
+    """Return the sum over chunks of the Fisher information, each channel's times its weights."""
+    weights = layer.weight[0].numel()
+    return torch.stack([fisher(chunk) for chunk in layer.chunks]).sum() * weights
+
+
 def published_fisher(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
     """Return what the HyTAS authors' code computes: sum of n**2 over layers, times F.
 
@@ -156,6 +162,7 @@ register(
     "slopes",
     source='Theis et al., "Faster gaze prediction with dense networks and Fisher pruning"',
     authors=Whole(published_fisher),
+    seg101=PerLayer(chunked_fisher),
 )
 register("zico_act", PerLayer(zico_act), "slopes", source=HYTAS)
 register("zico++", PerLayer(zico_act, with_decay), "slopes", source=HYTAS)

@@ -46,6 +46,7 @@ class Layer:
     inputs, outputs : (samples, ...) of each time it ran, most often once.
     gradient, curvature : the loss's gradient in the weight; the Hessian times it.
     slopes, logit_slopes : gradient in each of ``outputs`` of the loss, of the sum of all logits.
+    chunks : the layer as each chunk of the batch saw it, where the batch is cut into chunks.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Layer:
     outputs: tuple[Tensor, ...] = ()
     slopes: tuple[Tensor, ...] = ()
     logit_slopes: tuple[Tensor, ...] = ()
+    chunks: tuple[Layer, ...] = ()
     gradient: Tensor = field(init=False)
     curvature: Tensor = field(init=False)
     flow: Flow = field(init=False)

@@ -91,6 +91,7 @@ def _as_groups(layer: Convolution, inputs: Tensor, slope: Tensor) -> Tensor:
 
 
 def _padded_channels_last(layer: Convolution, inputs: Tensor) -> Tensor:
+    assert not isinstance(layer.padding, str)
     sides = [side for width in reversed(layer.padding) for side in (width, width)]
     return F.pad(inputs, sides).movedim(1, -1).contiguous()
 
