@@ -98,7 +98,7 @@ VARIATIONS = {
 SETTINGS = {
     "authors, none": Setting(DATA_FREE, variant="authors", step=WHOLE),
     "authors, caf": Setting(DATA_FREE, variant="authors", signs="caf"),
-    "papers, none": Setting(DATA_FREE, step=WHOLE),
+    "papers, none": Setting(DATA_FREE),
     **OWN,
     "papers, caf": Setting(DATA_FREE, signs="caf"),
     "compared": Setting(COMPARED, draw=0),
@@ -132,10 +132,11 @@ def read_scores(path: Path | None) -> Scores:
     return found
 
 
-def score_all(path: Path | None, every: int, quick: bool) -> Scores:
-    """Return all scores that are asked for; what the file has not is computed, and added to it."""
+def score_all(path: Path | None, every: int, quick: bool, names: Sequence[str]) -> Scores:
+    """Return all scores by some settings; what the file has not is computed, and added to it."""
     known, found = read_scores(path), {}
-    for name, setting in SETTINGS.items():
+    for name in names:
+        setting = SETTINGS[name]
         for scene in setting.scenes:
             for row in rows_of(setting, scene, every, quick):
                 key = name, scene, row
