@@ -140,9 +140,14 @@ def clean(scores: Scores) -> list[Row]:
 def own_weights(scores: Scores) -> list[Row]:
     """Return how scores as defined rank on supernets of our own, one by one and averaged.
 
-    Averaged are the logarithms of the scores.
+    Averaged are the logarithms of the scores.  Supernets that were not scored are left out.
     """
-    several = {str(SETTINGS[name].seed): Columns.of(scores, name, "indian") for name in OWN}
+    scored = {setting for setting, scene, _ in scores if scene == "indian"}
+    several = {
+        str(SETTINGS[name].seed): Columns.of(scores, name, "indian")
+        for name in OWN
+        if name in scored
+    }
     common = sorted(set.intersection(*(set(one.rows) for one in several.values())))
     oa, found = column("indian", "oa")[common], []
     for name in DATA_FREE:
@@ -164,9 +169,13 @@ def own_weights(scores: Scores) -> list[Row]:
 
 
 def compared(scores: Scores) -> list[Row]:
-    """Return how four scores of data rank, on more networks than all proxies have."""
+    """Return how four scores of data rank, on more networks than all proxies have.
+
+    Scenes that were not scored are left out.
+    """
     found = []
-    for scene in SCENES:
+    scored = {scene for setting, scene, _ in scores if setting == "compared"}
+    for scene in (scene for scene in SCENES if scene in scored):
         ours, oa = Columns.of(scores, "compared", scene), column(scene, "oa")
         for name in (*COMPARED, "zico_act, mean over layers"):
             stem, _, mean = name.partition(", ")
