@@ -15,7 +15,7 @@ The last row learns from 1500 networks instead: about what can be known of these
     python benchmarks/predictors.py             # some minutes
     python benchmarks/predictors.py --quick     # two seeds, few fractions, no graph network
     python benchmarks/predictors.py --json
-    python benchmarks/predictors.py --out FILE.json
+    python benchmarks/predictors.py --out FILE.json --plot FILE.png    # Fig. 3 of the paper
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from sklearn.model_selection import train_test_split
 
 import swath
 from swath.estimators import predictors, tables
+from swath.report.proxy_plots import plot_learning
 
 Floats = npt.NDArray[np.float64]
 
@@ -266,6 +267,15 @@ def print_rq4(found: dict[str, dict[str, Any]]) -> None:
         print(f"| {percent} | {' | '.join(cells)} |")
 
 
+def draw_rq4(found: dict[str, dict[str, Any]], path: Path) -> None:
+    """Draw table 1, as figure 3 of the paper."""
+    curves = {
+        name: {float(percent): (one["mean"], one["sd"]) for percent, one in row.items()}
+        for name, row in found.items()
+    }
+    plot_learning(curves, path, "Random forest, Indian Pines")
+
+
 def print_few_trained(found: dict[str, dict[str, Any]], names: Sequence[str]) -> None:
     """Print table 2."""
     print(f"\nFrom {KNOWN} trained networks: Spearman on the rest\n")
@@ -295,6 +305,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer seeds and fractions")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     parser.add_argument("--out", type=Path, help="file for the figures, JSON")
+    parser.add_argument("--plot", type=Path, help="picture of table 1, PNG or SVG")
     options = parser.parse_args()
     names = [name for name in SCENES if tables.table_files(name)]
     if "hytas_indian" not in names:
@@ -314,6 +325,8 @@ def main() -> None:
         print(json.dumps(found))
     if options.out:
         options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.plot:
+        draw_rq4(forests, options.plot)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ network on the same batch, measured in turns with the proxies; theirs include a 
 Times are of the process, not of the clock, so that other work on the machine counts little.
 
     python benchmarks/proxies.py             # 4 networks a space, 3 rounds
-    python benchmarks/proxies.py --quick     # 2 networks, 1 round, only the dearest alone
+    python benchmarks/proxies.py --dearest   # alone only what may be the dearest
+    python benchmarks/proxies.py --quick     # the same, 2 networks, 1 round
     python benchmarks/proxies.py --json --out benchmarks/results/proxies.json
 """
 
@@ -98,7 +99,7 @@ def ratios(subject: Subject, jobs: Mapping[str, Any], rounds: int) -> dict[str, 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     count, rounds = (2, 1) if options.quick else (options.networks, options.rounds)
-    singles = DEAREST if options.quick else tuple(proxies.names())
+    singles = DEAREST if options.quick or options.dearest else tuple(proxies.names())
     jobs = {"five": FIVE, **{name: name for name in singles}, "all": "*"}
     warm = next(subjects("nasbench201", 3, 10, 16, 2, 1))
     warm.score("*")  # torch imports what counts operations on first use
@@ -134,6 +135,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dearest", action="store_true", help="alone only what may be dearest")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     parser.add_argument("--quick", action="store_true", help="2 networks, 1 round, fewer proxies")

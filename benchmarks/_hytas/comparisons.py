@@ -27,7 +27,16 @@ from _hytas.published import (
     signed,
     theirs,
 )
-from _hytas.scores import COMPARED, DATA_FREE, SETTINGS, VARIATIONS, Columns, Scores, Setting
+from _hytas.scores import (
+    COMPARED,
+    DATA_FREE,
+    OWN,
+    SETTINGS,
+    VARIATIONS,
+    Columns,
+    Scores,
+    Setting,
+)
 from swath import proxies
 from swath.estimators.factors import trivial_rivals
 from swath.estimators.proxies.evidence import Codes
@@ -39,9 +48,11 @@ __all__ = [
     "Row",
     "all_proxies",
     "clean",
+    "compared",
     "dependence",
     "exact",
     "otherwise",
+    "own_weights",
     "signs",
     "table_8",
     "trained_twice",
@@ -101,7 +112,7 @@ def whole_columns(scores: Scores) -> list[Row]:
 def clean(scores: Scores) -> list[Row]:
     """Return how data-free scores rank, for each definition and choice of signs."""
     found = []
-    kept = ("authors, none", "papers, none", "papers, none, own weights")
+    kept = ("authors, none", "papers, none", next(iter(OWN)))
     for setting in (*kept, "authors, caf", "papers, caf", "papers"):
         for scene in SCENES:
             ours = Columns.of(scores, setting, scene)
@@ -123,6 +134,63 @@ def clean(scores: Scores) -> list[Row]:
                     file = signed(name) if kept_signs else column(scene, name)
                     row["with the published column"] = spearman(values, file[ours.rows])
                 found.append(row)
+    return found
+
+
+def own_weights(scores: Scores) -> list[Row]:
+    """Return how scores as defined rank on supernets of our own, one by one and averaged.
+
+    Averaged are the logarithms of the scores.  Supernets that were not scored are left out.
+    """
+    scored = {setting for setting, scene, _ in scores if scene == "indian"}
+    several = {
+        str(SETTINGS[name].seed): Columns.of(scores, name, "indian")
+        for name in OWN
+        if name in scored
+    }
+    common = sorted(set.intersection(*(set(one.rows) for one in several.values())))
+    oa, found = column("indian", "oa")[common], []
+    for name in DATA_FREE:
+        file = signed(name)[common]
+        values = {seed: np.log(one.at(common)[name]) for seed, one in several.items()}
+        for seed, one in [*values.items(), ("averaged", np.mean([*values.values()], axis=0))]:
+            others = [spearman(one, two) for other, two in values.items() if other != seed]
+            found.append(
+                {
+                    "score": name,
+                    "supernet": seed,
+                    "networks": len(common),
+                    "with the published column": spearman(one, file),
+                    "with the other supernets, least": min(others),
+                    "with OA": interval(one, oa),
+                }
+            )
+    return found
+
+
+def compared(scores: Scores) -> list[Row]:
+    """Return how four scores of data rank, on more networks than all proxies have.
+
+    Scenes that were not scored are left out.
+    """
+    found = []
+    scored = {scene for setting, scene, _ in scores if setting == "compared"}
+    for scene in (scene for scene in SCENES if scene in scored):
+        ours, oa = Columns.of(scores, "compared", scene), column(scene, "oa")
+        for name in (*COMPARED, "zico_act, mean over layers"):
+            stem, _, mean = name.partition(", ")
+            values, file = ours.values[stem], column(scene, stem)[ours.rows]
+            values = values / layers(scene)[ours.rows] if mean else values
+            found.append(
+                {
+                    "scene": scene,
+                    "score": name,
+                    "networks": len(ours.rows),
+                    "with OA": interval(values, oa[ours.rows]),
+                    "published, same networks": spearman(file, oa[ours.rows]),
+                    "agreement": spearman(values, file),
+                }
+            )
     return found
 
 

@@ -54,20 +54,23 @@ ALL = SCENES | {"ksc": Of("KSC", 176, 13, 1), "salinas": Of("Salinas", 204, 16, 
 
 
 @cache
-def supernet(scene: str, weights: str) -> Elastic:
+def supernet(scene: str, weights: str, seed: int) -> Elastic:
     """Return the shared weights of all networks of a scene: the authors', or of our own."""
     of = ALL[scene]
     if weights == "authors":
         return create_elastic(of.space, *of.specs, order="authors", seed=SEED).eval()
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(SEED, "supernet"))
+        torch.manual_seed(derive(seed, "supernet"))
         return create_elastic(of.space, *of.specs).eval()
 
 
-def network(scene: str, architecture: Architecture, weights: str) -> nn.Module:
-    """Return an untrained network on shared weights, or ("fresh") on weights of its own."""
+def network(scene: str, architecture: Architecture, weights: str, seed: int = SEED) -> nn.Module:
+    """Return an untrained network on shared weights, or ("fresh") on weights of its own.
+
+    ``seed`` is that of a supernet of our own.
+    """
     if weights != "fresh":
-        return supernet(scene, weights).extract(architecture)
+        return supernet(scene, weights, seed).extract(architecture)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(SEED, "network"))
         return SCENES[scene].space.build(architecture, *SCENES[scene].specs)

@@ -21,6 +21,7 @@ from swath.estimators import tables
 __all__ = [
     "COMPARED",
     "DATA_FREE",
+    "OWN",
     "QUICK",
     "SETTINGS",
     "VARIATIONS",
@@ -43,6 +44,7 @@ class Setting:
 
     names: Sequence[str] | str
     weights: str = "authors"
+    seed: int = SEED  # of the supernet, where it is our own
     variant: Literal["paper", "authors"] = "paper"
     signs: Literal["none", "caf", "all"] = "none"
     draw: int | None = None  # of pixels; None: data-free
@@ -58,7 +60,7 @@ class Setting:
         else:
             given = batch(scene, self.draw)
         found = proxies.score(
-            network(scene, architecture, self.weights),
+            network(scene, architecture, self.weights, self.seed),
             given,
             self.names,
             variant=self.variant,
@@ -76,6 +78,16 @@ class Setting:
 
 
 WHOLE = {"indian": 1, "houston": 8, "pavia": 8}  # files to compare with are Indian Pines's
+OWN = {  # supernets of our own
+    f"papers, none, own weights {seed}": Setting(
+        DATA_FREE,
+        weights="own",
+        seed=seed,
+        step=WHOLE,
+        scenes=tuple(SCENES) if seed == 0 else ("indian",),
+    )
+    for seed in range(3)
+}
 FEW: dict[str, Any] = {"step": 32, "scenes": ["indian"]}
 VARIATIONS = {
     "own weights": Setting((*COMPARED, *DATA_FREE), weights="own", draw=0, **FEW),
@@ -87,8 +99,9 @@ SETTINGS = {
     "authors, none": Setting(DATA_FREE, variant="authors", step=WHOLE),
     "authors, caf": Setting(DATA_FREE, variant="authors", signs="caf"),
     "papers, none": Setting(DATA_FREE),
-    "papers, none, own weights": Setting(DATA_FREE, weights="own"),
+    **OWN,
     "papers, caf": Setting(DATA_FREE, signs="caf"),
+    "compared": Setting(COMPARED, draw=0),
     "papers": Setting("*", signs="all", draw=0, step=None),
     "authors": Setting(("fisher", "t_cet"), variant="authors", draw=0, step=None),
     "not cleared": Setting(("gradsign", "zico"), variant="authors", draw=0, **FEW),
@@ -119,10 +132,11 @@ def read_scores(path: Path | None) -> Scores:
     return found
 
 
-def score_all(path: Path | None, every: int, quick: bool) -> Scores:
-    """Return all scores that are asked for; what the file has not is computed, and added to it."""
+def score_all(path: Path | None, every: int, quick: bool, names: Sequence[str]) -> Scores:
+    """Return all scores by some settings; what the file has not is computed, and added to it."""
     known, found = read_scores(path), {}
-    for name, setting in SETTINGS.items():
+    for name in names:
+        setting = SETTINGS[name]
         for scene in setting.scenes:
             for row in rows_of(setting, scene, every, quick):
                 key = name, scene, row

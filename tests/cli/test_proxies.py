@@ -76,6 +76,7 @@ def test_every_proxy_is_listed(cli: Any) -> None:
     one = cli("proxies", "synflow")
     assert "not needed" in one.out
     assert "authors" in one.out
+    assert "seg101" in one.out
     assert "did you mean 'synflow'" in cli("proxies", "synflov").message
 
 
@@ -144,6 +145,23 @@ def test_bands_of_a_scene_are_chosen(cli: Any, scene_file: Path, tmp_path: Path)
     assert "0 to 7" in refused.message
 
 
+def test_a_batch_in_chunks(cli: Any, tmp_path: Path) -> None:
+    asked = ["score", *SMALL, "--proxies", "grad_norm", "--count", 2, "--batch", 6, "--out"]
+    for name, words in {
+        "clean": [],
+        "theirs": ["--variant", "seg101", "--loss", "cross-entropy"],
+        "whole": ["--variant", "seg101", "--loss", "cross-entropy", "--chunks", 1],
+    }.items():
+        result = cli(*asked, tmp_path / f"{name}.csv", *words)
+        assert result.status == 0, result.err
+    clean, theirs, whole = (
+        [float(row["grad_norm"]) for row in rows(tmp_path / f"{name}.csv")]
+        for name in ("clean", "theirs", "whole")
+    )
+    assert whole == pytest.approx(clean, rel=1e-4)
+    assert all(many > 1.5 * one for many, one in zip(theirs, clean, strict=True))
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -158,6 +176,9 @@ def test_bands_of_a_scene_are_chosen(cli: Any, scene_file: Path, tmp_path: Path)
         ([*SMALL, "--proxies", "snip", "--option", "x"], "not of the form --option NAME=VALUE"),
         ([*SMALL, "--proxies", "snip", "--table", "nas_bench_macro"], "--table tells space"),
         ([*SMALL, "--proxies", "snip", "--architectures", "none.csv"], "there is no file none.csv"),
+        ([*SMALL, "--proxies", "snip", "--chunks", "2"], "leave out chunks"),
+        ([*SMALL, "--proxies", "zico", "--variant", "seg101"], "has no proxy 'zico'"),
+        ([*SMALL, "--proxies", "snip", "--loss", "hardst"], "did you mean 'hardest'"),
         (
             [*SMALL, "--proxies", "snip", "--transform", "log-parts", "--count", 1],
             "no part of kind",

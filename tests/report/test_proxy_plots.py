@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from swath.estimators.proxies.base import ProxyScore
-from swath.report.proxy_plots import plot_heat_map, plot_layers, plot_parts, relations
+from swath.report.proxy_plots import (
+    plot_heat_map,
+    plot_layers,
+    plot_learning,
+    plot_parts,
+    relations,
+)
 
 
 def test_scores_that_rank_alike_stand_together() -> None:
@@ -49,3 +55,11 @@ def test_layers_of_proxies_that_tell_of_them(tmp_path: Path) -> None:
 def test_parts_with_gaps_and_zeros(tmp_path: Path) -> None:
     parts = {"snip": {"attention": np.array([1, np.nan, 0]), "mlp": np.array([10, 20, 30.0])}}
     assert ">snip<" in plot_parts(parts, tmp_path / "parts.svg").read_text()
+
+
+def test_curves_of_predictors(tmp_path: Path) -> None:
+    curves = {"genes": {1.0: (0.2, 0.1), 2.5: (0.4, 0.05)}, "proxies": {2.5: (0.8, 0.01)}}
+    text = plot_learning(curves, tmp_path / "curves.svg", "Title").read_text()
+    for word in (*curves, "1", "2.5", "Title"):
+        assert f">{word}<" in text
+    assert ">10<" not in text

@@ -46,6 +46,9 @@ def proxies(
     if one.authors is not None:
         typer.echo("\nVariant 'authors', as the code of HyTAS computes it:\n")
         typer.echo(_documentation(one.authors))
+    if one.seg101 is not None:
+        typer.echo("\nVariant 'seg101', as the code of SEG101 computes it:\n")
+        typer.echo(_documentation(one.seg101))
 
 
 def _family(one: Proxy) -> str:

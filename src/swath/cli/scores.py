@@ -141,11 +141,28 @@ def score(
     variant: Annotated[
         str,
         typer.Option(
-            help="As the papers define them, or as the code of HyTAS computes them.",
+            help="As the papers define them, or as the code of HyTAS (authors) or SEG101 does.",
             rich_help_panel=_HOW,
-            **options.one_of("paper", "authors"),
+            **options.one_of("paper", "authors", "seg101"),
         ),
     ] = "paper",
+    chunks: Annotated[
+        int | None,
+        typer.Option(
+            help="Into how many the batch is cut, of variant seg101 (two samples each).",
+            min=1,
+            metavar="N",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="Loss that is differentiated (cross-entropy; hardest of variant seg101).",
+            metavar="NAME",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     inputs: Annotated[
         str,
         typer.Option(
@@ -247,6 +264,8 @@ def score(
             inputs=inputs,
             signs=signs,
             variant=variant,
+            chunks=chunks,
+            loss=loss,
             transform=transform,
         )
     _show_ranking(found, asked, top)

@@ -22,7 +22,7 @@ from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 
 __all__ = ["BatchSource", "NetworkSource", "ProxyEstimator"]
 
-OPTIONS = ("loss", "inputs", "signs", "variant", "transform")
+OPTIONS = ("loss", "inputs", "signs", "variant", "chunks", "transform")
 """Of the scores, as :func:`swath.estimators.proxies.score` takes them."""
 
 BatchSource = Callable[[int], tuple[Tensor, Tensor]]
@@ -43,7 +43,8 @@ class ProxyEstimator:
     bands, classes : of the networks' inputs and answers.
     proxy : the one whose total is the score, and whose direction is the estimator's.
     metrics : further proxies, computed in the same passes, that an evaluation tells.
-    options : of :func:`swath.estimators.proxies.score`: loss, inputs, signs, variant, transform.
+    options : of :func:`swath.estimators.proxies.score`: loss, inputs, signs, variant, chunks,
+        transform.
     batch : makes the batch from a seed; None: random inputs and labels.
     samples, window : size of a random batch; 7 is the published patch of hytas.
     network : makes the networks; None: the space does, with fresh weights.

@@ -108,7 +108,7 @@ def score_architectures(
     keep : whether to keep all that was found of each network (``networks``), layer by layer.
     device : as of :func:`swath.core.devices.pick`.
     progress : called with how many are done and how many there are.
-    options : of :func:`swath.proxies.score`: loss, inputs, signs, variant, transform.
+    options : of :func:`swath.proxies.score`: loss, inputs, signs, variant, chunks, transform.
 
     Raises
     ------

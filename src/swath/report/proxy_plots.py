@@ -1,6 +1,6 @@
 """Pictures of zero-cost proxies: how they rank, how they relate, where in a network they come from.
 
-The last two are after figures 1 and 2 of the HyTAS paper.
+The last three are after figures 1, 2 and 3 of the HyTAS paper.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 
     from swath.study.scoring import Measured
 
-__all__ = ["plot_heat_map", "plot_layers", "plot_parts", "plot_scatter", "relations"]
+__all__ = [
+    "plot_heat_map",
+    "plot_layers",
+    "plot_learning",
+    "plot_parts",
+    "plot_scatter",
+    "relations",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -215,4 +222,34 @@ def plot_parts(parts: Mapping[str, Mapping[str, Floats]], path: Path) -> Path:
         axes.legend(
             loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=9, borderaxespad=0.3
         )
+    return path
+
+
+def plot_learning(
+    curves: Mapping[str, Mapping[float, tuple[float, float]]], path: Path, title: str
+) -> Path:
+    """Draw how well predictors rank, by the percentage of the networks that they learned from.
+
+    Parameters
+    ----------
+    curves : by predictor: rank correlation with its standard deviation, by percentage.
+    """
+    with picture(path, _WIDTH, 4.4) as figure:
+        axes = figure.subplots()
+        for place, (name, curve) in enumerate(curves.items()):
+            percent = sorted(curve)
+            mean, deviation = np.array([curve[one] for one in percent]).T
+            colour = _LINES[place % len(_LINES)]
+            axes.plot(percent, mean, marker="o", ms=3.6, lw=1.6, color=colour, label=name)
+            axes.fill_between(
+                percent, mean - deviation, mean + deviation, color=colour, alpha=0.15, lw=0
+            )
+        axes.set_xscale("log")
+        every = sorted({percent for curve in curves.values() for percent in curve})
+        axes.set_xticks(every, [f"{percent:g}" for percent in every])
+        axes.minorticks_off()
+        axes.set_xlabel("percent of the networks learned from")
+        axes.set_ylabel("Spearman's correlation on the rest")
+        axes.set_title(title)
+        axes.legend(fontsize=9)
     return path

@@ -70,7 +70,56 @@ def dense() -> Case:
     return Case(network, torch.randn(3, 9, 4, 4), y)
 
 
-CASES = {"convolutional": convolutional, "transformer": transformer, "dense": dense}
+class Segmenter(nn.Module):
+    """What networks for segmentation are made of; the answer is enlarged at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+        )
+        self.dilated = nn.Conv2d(4, 4, 3, padding=2, dilation=2)
+        self.attended = nn.Conv2d(4, 4, 1)
+        self.squeeze = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 8)
+        )
+        self.coarse = nn.AdaptiveAvgPool2d(2)
+        self.pooled = nn.Sequential(
+            nn.Conv2d(8, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()
+        )
+        self.merge = nn.Sequential(nn.Conv2d(14, 8, 1), nn.BatchNorm2d(8), nn.ReLU())
+        self.classify = nn.Conv2d(8, 3, 1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return them at half the resolution."""
+        x = self.stem(x)
+        one, other = x.chunk(2, dim=1)
+        tokens = other.flatten(2)
+        alike = (tokens.transpose(1, 2) @ tokens / 2).softmax(-1)
+        attended = self.attended((tokens @ alike).unflatten(2, other.shape[2:]))
+        enhanced = torch.cat([self.dilated(one), attended], dim=1)
+        enhanced = enhanced * self.squeeze(x).sigmoid()[:, :, None, None] + enhanced
+        pooled = self.pooled(self.coarse(enhanced))
+        pooled = nn.functional.interpolate(pooled, x.shape[2:], mode="bilinear")
+        return self.classify(self.merge(torch.cat([enhanced, pooled], dim=1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.interpolate(self.logits(x), x.shape[2:], mode="bilinear")
+
+
+def segmentation() -> Case:
+    """A network of strides and branches, with batches whose pixels are partly unlabelled."""
+    y = torch.randint(3, (4, 8, 10))
+    y[torch.rand(y.shape) < 0.3] = -1
+    return Case(Segmenter(), torch.randn(4, 3, 8, 10), y)
+
+
+CASES = {
+    "convolutional": convolutional,
+    "transformer": transformer,
+    "dense": dense,
+    "segmentation": segmentation,
+}
 
 
 def make(kind: str) -> Case:

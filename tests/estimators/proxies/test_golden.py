@@ -292,9 +292,11 @@ def zen(slow: Slow) -> float:
         features, deviations = [], 0.0
         for values in (x, x + 0.01 * noise):
             slow.read.clear()
-            slow.forward(values)
+            dense = slow.forward(values).dim() > 2
             pools = [
-                n for n, m in slow.network.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d)
+                n
+                for n, m in slow.network.named_modules()
+                if isinstance(m, nn.AdaptiveAvgPool2d) and not dense
             ]
             last = (pools or [n for n in slow.read if n in slow.layers])[-1]
             features.append(slow.read[last].flatten(1))

@@ -286,6 +286,22 @@ def test_networks_of_every_space(space: str) -> None:
         assert one.seconds >= 0
 
 
+def test_the_flow_is_not_cut_off_at_six() -> None:
+    space = spaces.create("mobilenet", widths=[4, 8], layers=[2, 2], strides=[2, 1], head_width=16)
+    x, rng, found = torch.zeros(1, 3, 16, 16), np.random.default_rng(0), set()
+    for _ in range(5):
+        network = space.build(space.sample(rng), InputSpec(3), OutputSpec(4)).double()
+        unbounded = copy.deepcopy(network)
+        for name, module in list(unbounded.named_modules()):
+            if isinstance(module, nn.ReLU6):
+                unbounded.set_submodule(name, nn.ReLU())
+        one = proxies.score(network, x, "synflow")["synflow"].total
+        assert one == proxies.score(unbounded, x, "synflow")["synflow"].total
+        found.add(one)
+    assert min(found) > 0
+    assert len(found) == 5
+
+
 # Options.
 
 

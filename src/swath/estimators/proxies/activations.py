@@ -9,7 +9,7 @@ from torch import Tensor
 
 from swath.estimators.proxies.base import PerLayer, Whole, add
 from swath.estimators.proxies.evidence import Codes, Evidence, Layer
-from swath.estimators.proxies.numerics import log, moments, ratio, rows
+from swath.estimators.proxies.numerics import log, moments, pieces, ratio, rows_alike
 from swath.estimators.proxies.registration import register
 
 __all__ = [
@@ -44,6 +44,12 @@ def _by_channel(layer: Layer, values: Tensor) -> Tensor:
     return values.movedim(channels, 1).flatten(2).sum(2) if values.dim() > 2 else values
 
 
+def chunked_fisher(layer: Layer) -> Tensor:
+    """Return the sum over chunks of the Fisher information, each channel's times its weights."""
+    weights = layer.weight[0].numel()
+    return torch.stack([fisher(chunk) for chunk in layer.chunks]).sum() * weights
+
+
 def published_fisher(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
     """Return what the HyTAS authors' code computes: sum of n**2 over layers, times F.
 
@@ -64,11 +70,11 @@ def zico_act(layer: Layer) -> Tensor:
     """Return the log of the sum, over units, of mean / deviation of (z d)**2 over the samples."""
     total = layer.weight.new_zeros(())
     for answer, slope in zip(layer.outputs, layer.slopes, strict=True):
-        saliency = rows(answer * slope)
-        largest = saliency.abs().max().clamp(min=torch.finfo(saliency.dtype).tiny)
-        # a common factor cancels out, and small numbers survive two squarings
-        mean, deviation = moments((saliency / largest).square())
-        total = total + ratio(mean, deviation).sum()
+        for some in pieces(*rows_alike(answer, slope)):
+            saliency = some[0] * some[1]
+            largest = saliency.abs().max().clamp(min=torch.finfo(saliency.dtype).tiny)
+            # a common factor cancels out, and small numbers survive two squarings
+            total = total + ratio(*moments(saliency.div_(largest).square_())).sum()
     return log(total)
 
 
@@ -156,6 +162,7 @@ register(
     "slopes",
     source='Theis et al., "Faster gaze prediction with dense networks and Fisher pruning"',
     authors=Whole(published_fisher),
+    seg101=PerLayer(chunked_fisher),
 )
 register("zico_act", PerLayer(zico_act), "slopes", source=HYTAS)
 register("zico++", PerLayer(zico_act, with_decay), "slopes", source=HYTAS)

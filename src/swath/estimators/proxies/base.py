@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torch import Tensor
 
+from swath.core.errors import RecipeError
 from swath.core.evaluation import Direction
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ __all__ = [
     "Proxy",
     "ProxyScore",
     "Rule",
+    "Variant",
     "Whole",
     "add",
 ]
@@ -45,6 +47,9 @@ Need = Literal[
     "shape",
     "labels",
 ]
+
+Variant = Literal["paper", "authors", "seg101"]
+"""As the papers define a proxy; as the code of HyTAS computes it; as that of SEG101 does."""
 
 NEEDS: Mapping[str, str] = {
     "gradients": "gradient of the loss of a batch in every weight",
@@ -133,6 +138,7 @@ class Proxy:
     direction : whether a large or a small score promises a good network.
     source : paper, and what is to be known beyond it.
     authors : how the HyTAS authors' code computes it, where that is known to differ.
+    seg101 : how the SEG101 authors' code computes it, of a batch in chunks; None where it does not.
     """
 
     name: str
@@ -141,6 +147,25 @@ class Proxy:
     source: str
     direction: Direction = "maximize"
     authors: Rule | None = None
+    seg101: Rule | None = None
+
+    def rule_of(self, variant: Variant) -> Rule:
+        """Return how a variant computes it.
+
+        Raises
+        ------
+        RecipeError : the code of SEG101 has no such proxy, and it looks at more than sizes.
+        """
+        if variant == "authors":
+            return self.authors or self.rule
+        if variant == "seg101" and self.needs - {"shape"}:
+            if self.seg101 is None:
+                raise RecipeError(
+                    f"variant 'seg101' has no proxy '{self.name}', since the code of SEG101 has "
+                    "none; use variant 'paper'"
+                )
+            return self.seg101
+        return self.rule
 
     @property
     def labelled(self) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from swath.core.errors import MismatchError
 from swath.estimators.proxies.layers import LayerKind
-from swath.estimators.proxies.numerics import log_determinant, rows
+from swath.estimators.proxies.numerics import gram, log_determinant, pieces, rows
 from swath.estimators.proxies.sample_gradients import sample_gradients
 
 __all__ = ["Codes", "Evidence", "Flow", "Layer", "Noise", "Perturbation", "Shape"]
@@ -46,6 +46,7 @@ class Layer:
     inputs, outputs : (samples, ...) of each time it ran, most often once.
     gradient, curvature : the loss's gradient in the weight; the Hessian times it.
     slopes, logit_slopes : gradient in each of ``outputs`` of the loss, of the sum of all logits.
+    chunks : the layer as each chunk of the batch saw it, where the batch is cut into chunks.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Layer:
     outputs: tuple[Tensor, ...] = ()
     slopes: tuple[Tensor, ...] = ()
     logit_slopes: tuple[Tensor, ...] = ()
+    chunks: tuple[Layer, ...] = ()
     gradient: Tensor = field(init=False)
     curvature: Tensor = field(init=False)
     flow: Flow = field(init=False)
@@ -113,11 +115,15 @@ class Codes:
 
     def add(self, values: Tensor) -> None:
         """Count a tensor (samples, ...) whose units are active where it is positive."""
-        code = rows(values.detach()).clamp(min=0).sign_().float()  # faster than to compare
-        units = code.shape[1]
+        read = rows(values.detach())
+        units = read.shape[1]
+        both = torch.zeros(len(read), len(read), device=read.device)
         # Of both active, and each active, follows how often both are not.  The counts are exact in
         # float32 up to 16 million units.
-        both = (code @ code.T).double()
+        for (some,) in pieces(read):
+            code = some.clamp(min=0).sign_().float()  # faster than to compare
+            both += gram(code)
+        both = both.double()
         active = both.diagonal()
         self.agreement = self.agreement.to(both.device) + 2 * both + units
         self.agreement -= active[:, None] + active

@@ -42,6 +42,14 @@ def published_synflow(layer: Layer) -> Tensor:
     return synflow(layer) / len(layer.weight)
 
 
+def normalised_synflow(layer: Layer) -> Tensor:
+    """Return the sum of |g W| with batch normalisation, of the logits before they are enlarged.
+
+    It takes the statistics of the one sample's positions.  Known as synflow_bn.
+    """
+    return synflow(layer)
+
+
 def published_logsynflow(layer: Layer) -> Tensor:
     """Return the same mean of |log(g + 1) W|; NaN where some g < -1, which a sum leaves out.
 
@@ -57,6 +65,7 @@ register(
     "flow",
     source='Tanaka et al., "Pruning neural networks without any data"; without batch normalisation',
     authors=PerLayer(published_synflow),
+    seg101=PerLayer(normalised_synflow),
 )
 register(
     "logsynflow",

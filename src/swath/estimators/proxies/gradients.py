@@ -24,6 +24,15 @@ def grad_norm(layer: Layer) -> Tensor:
     return layer.gradient.norm()
 
 
+def chunked_grad_norm(layer: Layer) -> Tensor:
+    """Return the sum over chunks of the norm of g, which the code never clears between them.
+
+    So g after a chunk is the sum over all chunks so far, each with the loss of its own samples.
+    """
+    so_far = torch.stack([chunk.gradient for chunk in layer.chunks]).cumsum(0)
+    return so_far.flatten(1).norm(dim=1).sum()
+
+
 def snip(layer: Layer) -> Tensor:
     """Return the sum of |g W|: how much the loss feels the loss of each weight."""
     return (layer.gradient * layer.weight).abs().sum()
@@ -42,6 +51,11 @@ def l2_norm(layer: Layer) -> Tensor:
 def grasp(layer: Layer) -> Tensor:
     """Return the sum of -W Hg, where H is the Hessian of the loss in the weights of all layers."""
     return -(layer.weight * layer.curvature).sum()
+
+
+def chunked_grasp(layer: Layer) -> Tensor:
+    """Return the sum of -W Hg, where H is the sum over chunks, but g that of the last chunk."""
+    return grasp(layer)
 
 
 def snip_grad_norm(layer: Layer) -> Tensor:
@@ -63,14 +77,21 @@ def cond_num(layer: Layer) -> Tensor:
     return ratio(snip(layer).double(), spread.nan_to_num(0))
 
 
-register("grad_norm", PerLayer(grad_norm), "gradients", source=ABDELFATTAH)
+register(
+    "grad_norm",
+    PerLayer(grad_norm),
+    "gradients",
+    source=ABDELFATTAH,
+    seg101=PerLayer(chunked_grad_norm),
+)
 register(
     "snip",
     PerLayer(snip),
     "gradients",
     source='Lee et al., "SNIP"; summed as by Abdelfattah et al.',
+    seg101=PerLayer(snip),
 )
-register("plain", PerLayer(plain), "gradients", source=ABDELFATTAH)
+register("plain", PerLayer(plain), "gradients", source=ABDELFATTAH, seg101=PerLayer(plain))
 register("l2_norm", PerLayer(l2_norm), source=ABDELFATTAH)
 register(
     "grasp",
@@ -81,6 +102,7 @@ register(
         'Wang et al., "GraSP", signed as by Abdelfattah et al. so that large is good; on all five '
         "scenes of the HyTAS tables it is the other way round (rank correlation -0.63 to -0.88)"
     ),
+    seg101=PerLayer(chunked_grasp),
 )
 register("snip_grad_norm", PerLayer(snip_grad_norm), "gradients", source=HYTAS)
 register("cond_num", PerLayer(cond_num), "gradients", source=HYTAS)

@@ -67,6 +67,7 @@ register(
     Whole(jacob_cov),
     "jacobian",
     source='Mellor et al., "Neural Architecture Search without Training", first version',
+    seg101=Whole(jacob_cov),
 )
 register(
     "epe",

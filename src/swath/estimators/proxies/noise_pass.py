@@ -64,7 +64,7 @@ def _features(
     x: Tensor,
     variances: dict[str, float] | None,
 ) -> Tensor:
-    """Return what the last pooling to one place reads, or else the last layer.
+    """Return what the last pooling reads, or the last layer where there is none, or dense answers.
 
     Writes what normalisations divide by into ``variances``.
     """
@@ -80,8 +80,9 @@ def _features(
         norms = (n for n, module in modules.items() if isinstance(module, NORMALISING))
         codes = {name: spread(name, variances) for name in norms}
     with recorded(network, ends, inputs=True, codes=codes) as record:
-        functional_call(network, state, (x,))
-    pools = [name for name in record.order if isinstance(modules[name], POOLING)]
+        logits = functional_call(network, state, (x,))
+    dense = logits.dim() > 2  # poolings are parts of branches, such as squeeze and excitation
+    pools = [name for name in record.order if isinstance(modules[name], POOLING) and not dense]
     return record.inputs[(pools or record.order)[-1]][-1]
 
 

@@ -10,14 +10,20 @@ from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from swath.core.errors import RecipeError
 from swath.estimators.proxies.base import LOSS_NEEDS, Need
 from swath.estimators.proxies.evidence import Codes, Evidence, Flow, Layer, Perturbation
 from swath.estimators.proxies.layers import fusion_parameters, nonlinearities
-from swath.estimators.proxies.recording import Record, bypassed, recorded
+from swath.estimators.proxies.recording import (
+    Enlargements,
+    Record,
+    bypassed,
+    recorded,
+    replaced,
+)
 from swath.estimators.proxies.subject import (
     BATCH_NORMS,
     Subject,
@@ -62,10 +68,10 @@ def data_pass(subject: Subject, evidence: Evidence, needs: frozenset[Need]) -> N
                 )
         if needs & LOGIT_NEEDS:
             with evidence.timed("logits"):
-                _differentiate_logits(evidence, needs, logits, x, outputs)
+                _differentiate_logits(subject, evidence, needs, logits, x, outputs)
         if "curvature" in needs:
             with evidence.timed("curvature"):
-                _differentiate_twice(layers, weights, gradients)
+                _differentiate_twice(layers, weights, gradients, subject.toward)
 
 
 def _forward(
@@ -118,12 +124,18 @@ def _differentiate_loss(
 
 
 def _differentiate_logits(
-    evidence: Evidence, needs: frozenset[Need], logits: Tensor, x: Tensor, outputs: list[Tensor]
+    subject: Subject,
+    evidence: Evidence,
+    needs: frozenset[Need],
+    logits: Tensor,
+    x: Tensor,
+    outputs: list[Tensor],
 ) -> None:
     """Set the jacobian and the logits' slopes, on the graph that is there."""
     of_input = [x] if "jacobian" in needs else []
     of_outputs = outputs if "logit samples" in needs else []
-    found = _gradients(_summed(logits), [*of_input, *of_outputs], keep="curvature" in needs)
+    summed = logits.sum() if subject.variant == "seg101" else _summed(logits)
+    found = _gradients(summed, [*of_input, *of_outputs], keep="curvature" in needs)
     if of_input:
         evidence.jacobian = found.pop(0).flatten(1)
     if of_outputs:
@@ -141,11 +153,17 @@ def _summed(logits: Tensor) -> Tensor:
 
 
 def _differentiate_twice(
-    layers: Sequence[Layer], weights: Sequence[Tensor], gradients: Sequence[Tensor]
+    layers: Sequence[Layer],
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    toward: Sequence[Tensor] | None,
 ) -> None:
     """Set the Hessian times the gradient: what gradient times constant gradient has as gradient."""
+    constant = [one.detach() for one in gradients] if toward is None else toward
     terms = [
-        (gradient * gradient.detach()).sum() for gradient in gradients if gradient.requires_grad
+        (gradient * one).sum()
+        for gradient, one in zip(gradients, constant, strict=True)
+        if gradient.requires_grad
     ]
     product = torch.stack(terms).sum() if terms else torch.zeros(())
     for layer, curvature in zip(layers, _gradients(product, weights), strict=True):
@@ -182,7 +200,9 @@ def _shared_out(
 def flow_pass(subject: Subject, evidence: Evidence) -> None:
     """Send an input of ones through weights without sign; differentiate the sum of all logits.
 
-    Batch normalisation is left out: one sample has no statistics.
+    Batch normalisation is left out: one sample has no statistics.  Variant "seg101" keeps it, with
+    those of the sample's positions, and sums the logits as they were before they were enlarged.
+    ReLU6 passes on as ReLU does, since what is made positive soon exceeds 6 and flows no more.
     """
     network = subject.network
     state = {
@@ -193,14 +213,18 @@ def flow_pass(subject: Subject, evidence: Evidence) -> None:
         state[name] = state[name].abs()
     weights = [state[weight_name(layer)].requires_grad_() for layer in evidence.layers]
     ones = torch.ones_like(subject.x[:1], dtype=subject.flow_dtype)
-    with bypassed(network, BATCH_NORMS):
+    seg101 = subject.variant == "seg101"
+    norms = nullcontext() if seg101 else bypassed(network, BATCH_NORMS)
+    with norms, replaced(network, nn.ReLU6, torch.relu), Enlargements() as enlargements:
         logits = functional_call(network, state, (ones,))
+    if seg101:
+        logits = enlargements.undone(logits)
     gradients = _gradients(logits.sum(), weights)
     for layer, weight, gradient in zip(evidence.layers, weights, gradients, strict=True):
         layer.flow = Flow(weight.detach(), gradient)
 
 
-def _made_positive(network: torch.nn.Module, signs: str) -> set[str]:
+def _made_positive(network: nn.Module, signs: str) -> set[str]:
     if signs == "none":
         return set()
     if signs == "all":

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["Record", "bypassed", "recorded"]
+__all__ = ["Enlargements", "Record", "bypassed", "recorded", "replaced"]
 
 
 @dataclass
@@ -72,3 +74,41 @@ def bypassed(network: nn.Module, kind: type[nn.Module]) -> Iterator[None]:
             hooks.callback(handle.remove)
             hooks.callback(setattr, module, "training", training)
         yield
+
+
+@contextmanager
+def replaced(
+    network: nn.Module, kind: type[nn.Module], function: Callable[[Tensor], Tensor]
+) -> Iterator[None]:
+    """Let the modules of a kind answer with a function of what they read."""
+    with ExitStack() as hooks:
+        for module in network.modules():
+            if isinstance(module, kind):
+                handle = module.register_forward_hook(lambda _, arguments, __: function(*arguments))
+                hooks.callback(handle.remove)
+        yield
+
+
+class Enlargements(TorchFunctionMode):
+    """Watches what is interpolated within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call the function; keep what it read and answered if it interpolates."""
+        found = func(*args, **(kwargs or {}))
+        if func is nn.functional.interpolate:
+            self._last = args[0], found
+        return found
+
+    def undone(self, tensor: Tensor) -> Tensor:
+        """Return what a tensor was interpolated from; itself where it was not."""
+        return self._last[0] if self._last is not None and self._last[1] is tensor else tensor

@@ -16,8 +16,9 @@ def register(
     source: str,
     direction: Direction = "maximize",
     authors: Rule | None = None,
+    seg101: Rule | None = None,
 ) -> Proxy:
     """Register a proxy under its name and return it."""
-    proxy = Proxy(name, rule, frozenset(needs), source, direction, authors)
+    proxy = Proxy(name, rule, frozenset(needs), source, direction, authors, seg101)
     registry.register(name)(lambda: proxy)
     return proxy

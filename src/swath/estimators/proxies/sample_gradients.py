@@ -47,18 +47,51 @@ def sample_gradients(layer: nn.Module, inputs: Tensor, slopes: Sequence[Tensor])
         answers = [slope.reshape(len(slope), -1, slope.shape[-1]) for slope in slopes]
         return [torch.bmm(answer.transpose(1, 2), read).flatten(1) for answer in answers]
     assert isinstance(layer, Convolution)
+    _check_padding(layer)
+    if _has_large_maps(layer, slopes[0]):
+        return [_as_groups(layer, inputs, slope) for slope in slopes]
     padded = _padded_channels_last(layer, inputs)
     if layer.groups == inputs.shape[1]:
         return [_depthwise(layer, padded, slope) for slope in slopes]
     return _by_windows(layer, padded, slopes)
 
 
-def _padded_channels_last(layer: Convolution, inputs: Tensor) -> Tensor:
+def _check_padding(layer: Convolution) -> None:
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise MismatchError(
             "gradients of samples are known for convolutions padded with a number of zeros, not "
             f"for {layer}"
         )
+
+
+def _has_large_maps(layer: Convolution, slope: Tensor) -> bool:
+    """Whether cutting out windows would cost more than to multiply them (found by measurement)."""
+    outputs = layer.out_channels // layer.groups
+    return math.prod(layer.kernel_size) > 1 and outputs > 1 and slope[0, 0].numel() > 2 * outputs
+
+
+def _as_groups(layer: Convolution, inputs: Tensor, slope: Tensor) -> Tensor:
+    """Let each sample be a group of channels of one large sample, with weights of its own."""
+    samples = len(inputs)
+    weight = layer.weight.new_empty(samples * layer.out_channels, *layer.weight.shape[1:])
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        slope.reshape(1, -1, *slope.shape[2:]),
+        inputs.reshape(1, -1, *inputs.shape[2:]),
+        weight,  # only its size is read
+        None,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        False,
+        [0] * len(layer.kernel_size),
+        samples * layer.groups,
+        [False, True, False],
+    )
+    return gradient.reshape(samples, -1)
+
+
+def _padded_channels_last(layer: Convolution, inputs: Tensor) -> Tensor:
+    assert not isinstance(layer.padding, str)
     sides = [side for width in reversed(layer.padding) for side in (width, width)]
     return F.pad(inputs, sides).movedim(1, -1).contiguous()
 

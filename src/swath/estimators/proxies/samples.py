@@ -12,7 +12,7 @@ from torch import Tensor
 
 from swath.estimators.proxies.base import PerLayer, add
 from swath.estimators.proxies.evidence import Layer
-from swath.estimators.proxies.numerics import condition, log, moments, ratio
+from swath.estimators.proxies.numerics import condition, gram, log, moments, pieces, ratio
 from swath.estimators.proxies.registration import register
 
 __all__ = ["gradsign", "ntk_condition", "zico"]
@@ -20,13 +20,18 @@ __all__ = ["gradsign", "ntk_condition", "zico"]
 
 def zico(layer: Layer) -> Tensor:
     """Return the log of the sum, over weights, of mean / deviation of |G| over the samples."""
-    mean, deviation = moments(layer.sample_gradients.abs())
-    return log(ratio(mean, deviation).sum())
+    total = layer.weight.new_zeros(())
+    for (gradients,) in pieces(layer.sample_gradients):
+        total = total + ratio(*moments(gradients.abs())).sum()
+    return log(total)
 
 
 def gradsign(layer: Layer) -> Tensor:
     """Return the sum, over weights, of how many more samples pull one way than the other."""
-    return layer.sample_gradients.sign().sum(0).abs().sum()
+    total = layer.weight.new_zeros(())
+    for (gradients,) in pieces(layer.sample_gradients):
+        total = total + gradients.sign().sum(0).abs().sum()
+    return total
 
 
 def ntk(layer: Layer) -> Tensor:
@@ -34,8 +39,7 @@ def ntk(layer: Layer) -> Tensor:
 
     (samples, samples): how alike two samples' gradients are.
     """
-    gradients = layer.sample_logit_gradients
-    return (gradients @ gradients.T).double()
+    return gram(layer.sample_logit_gradients).double()
 
 
 def ntk_condition(kernels: Sequence[Tensor]) -> float:

@@ -12,15 +12,26 @@ import torch
 from torch import Tensor, nn
 
 from swath.core.errors import RecipeError, nearest
-from swath.estimators.proxies.base import LOSS_NEEDS, Need, PerLayer, Proxy, ProxyScore, Rule, add
+from swath.estimators.proxies.base import (
+    LOSS_NEEDS,
+    Need,
+    PerLayer,
+    Proxy,
+    ProxyScore,
+    Rule,
+    Variant,
+    add,
+)
 from swath.estimators.proxies.catalogue import registry
+from swath.estimators.proxies.chunked_pass import chunked_pass
 from swath.estimators.proxies.evidence import Evidence, Layer
 from swath.estimators.proxies.noise_pass import noise_pass
 from swath.estimators.proxies.passes import data_pass, flow_pass, perturbed_pass
 from swath.estimators.proxies.shape_pass import shape_pass
 from swath.estimators.proxies.subject import Loss, Subject, private_copy
+from swath.training import losses
 
-__all__ = ["Batch", "cross_entropy", "score"]
+__all__ = ["Batch", "score"]
 
 Batch = Tensor | tuple[Tensor, Tensor | None]
 """Inputs (samples, ...), with a class for each sample or for each of its pixels, or without."""
@@ -28,7 +39,7 @@ Batch = Tensor | tuple[Tensor, Tensor | None]
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "inputs": ("data", "noise", "ones"),
     "signs": ("none", "caf", "all"),
-    "variant": ("paper", "authors"),
+    "variant": ("paper", "authors", "seg101"),
     "transform": ("none", "log", "log-parts"),
 }
 
@@ -50,20 +61,16 @@ STAGES: Mapping[Need, tuple[str, ...]] = {
 }
 
 
-def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean cross-entropy of samples, or of pixels whose class is not -1."""
-    return nn.functional.cross_entropy(logits, targets, ignore_index=-1)
-
-
 def score(
     network: nn.Module,
     batch: Batch,
     names: str | Iterable[str],
     *,
-    loss: Loss | None = None,
+    loss: Loss | str | None = None,
     inputs: Literal["data", "noise", "ones"] = "data",
     signs: Literal["none", "caf", "all"] | None = None,
-    variant: Literal["paper", "authors"] = "paper",
+    variant: Variant = "paper",
+    chunks: int | None = None,
     transform: Literal["none", "log", "log-parts"] = "none",
     seed: int = 0,
     dtype: torch.dtype | None = None,
@@ -78,14 +85,18 @@ def score(
     ----------
     batch : see :data:`Batch`; also those that need no data take the size of an input from it.
     names : proxies, or wildcard patterns of their names.
-    loss : of logits and targets; None: :func:`cross_entropy`.
+    loss : of logits and targets, or the name of one of :mod:`swath.training.losses`.  None:
+        "cross-entropy", and "hardest" for variant "seg101".
     inputs : "data" are the batch's; "noise" (standard normal) or "ones" stand in their place.
         Data-free proxies always read ones.
     signs : which weights data-free proxies make positive: "all", "none", or "caf", those of
         fusions, positions and tokens of a spectral transformer, as the authors of HyTAS did without
         meaning to.  None: "all", and "caf" for their variant.
     variant : "paper" as defined; "authors" as the code of HyTAS computes it, where it is known to
-        differ: data-free proxies in the network's own precision, and see each proxy.
+        differ: data-free proxies in the network's own precision, and see each proxy; "seg101" as
+        the code of SEG101 does, which knows fewer: the batch in chunks, and see each proxy.  That
+        its proxies changed the network for those after them is not repeated.
+    chunks : into how many the batch is cut, of variant "seg101" alone; None: two samples each.
     transform : "log" takes the natural logarithm of totals; "log-parts" makes them the sum of the
         logarithms of the parts of attention and of the layers after it.
     seed : of all that is drawn.
@@ -115,6 +126,8 @@ def score(
     proxies = chosen(names)
     x, targets = batch if isinstance(batch, tuple | list) else (batch, None)
     _check_labels(proxies, targets)
+    rules = {proxy.name: proxy.rule_of(variant) for proxy in proxies}
+    number = _chunk_count(chunks, variant, len(x))
     authors = variant == "authors"
     place = next(network.parameters(), x).device
     random = torch.random.fork_rng([place] if place.type == "cuda" else [])
@@ -126,13 +139,22 @@ def score(
             network=copied,
             x=_inputs(x, inputs, seed).to(place, own),
             targets=None if targets is None else targets.to(place),
-            loss=loss or cross_entropy,
+            loss=_loss(loss, variant),
             flow_dtype=own if authors else torch.float64,
             signs=signs,
             seed=seed,
+            variant=variant,
         )
-        evidence = gather(subject, frozenset().union(*(proxy.needs for proxy in proxies)))
-        found = judge(proxies, evidence, authors=authors)
+        needs = frozenset().union(*(proxy.needs for proxy in proxies))
+        try:
+            evidence = gather(subject, needs, number)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise RecipeError(
+                "batch normalisation cannot take the statistics of one sample: give a larger batch"
+            ) from error
+        found = judge(proxies, rules, evidence)
     return {name: _transformed(name, one, transform) for name, one in found.items()}
 
 
@@ -150,18 +172,14 @@ def chosen(names: str | Iterable[str]) -> list[Proxy]:
     return list(found.values())
 
 
-def gather(subject: Subject, needs: frozenset[Need]) -> Evidence:
-    """Make the passes that are needed, each once."""
+def gather(subject: Subject, needs: frozenset[Need], chunks: int = 1) -> Evidence:
+    """Make the passes that are needed, each once (of variant "seg101": once a chunk)."""
     evidence = subject.evidence()
     if needs & (LOSS_NEEDS | {"answers", "jacobian", "logit samples", "codes"}):
-        try:
+        if subject.variant == "seg101":
+            chunked_pass(subject, evidence, needs, chunks)
+        else:
             data_pass(subject, evidence, needs)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise RecipeError(
-                "batch normalisation cannot take the statistics of one sample: give a larger batch"
-            ) from error
     if "perturbation" in needs:
         with evidence.timed("perturbation"):
             perturbed_pass(subject, evidence)
@@ -179,16 +197,12 @@ def gather(subject: Subject, needs: frozenset[Need]) -> Evidence:
 
 @torch.no_grad()
 def judge(
-    proxies: Sequence[Proxy], evidence: Evidence, *, authors: bool = False
+    proxies: Sequence[Proxy], rules: Mapping[str, Rule], evidence: Evidence
 ) -> dict[str, ProxyScore]:
-    """Let proxies judge what was gathered.
+    """Let proxies judge what was gathered, each by the rule of its name.
 
     Layer by layer, so that the samples' gradients of one layer at a time are in memory.
     """
-    rules = {
-        proxy.name: (proxy.authors if authors and proxy.authors else proxy.rule)
-        for proxy in proxies
-    }
     seconds = {proxy.name: _shared_seconds(proxy, evidence) for proxy in proxies}
     values: dict[str, dict[str, Tensor]] = {name: {} for name in rules}
     for layer in evidence.layers:
@@ -260,6 +274,26 @@ def _inputs(x: Tensor, kind: str, seed: int) -> Tensor:
     if kind == "noise":
         return torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
     return x.detach()
+
+
+def _loss(loss: Loss | str | None, variant: Variant) -> Loss:
+    if loss is None:
+        loss = "hardest" if variant == "seg101" else "cross-entropy"
+    return losses.loss(loss) if isinstance(loss, str) else loss
+
+
+def _chunk_count(chunks: int | None, variant: Variant, samples: int) -> int:
+    if variant != "seg101":
+        if chunks is not None:
+            raise RecipeError(f"variant '{variant}' takes the batch whole; leave out chunks")
+        return 1
+    if chunks is None:
+        return max(1, samples // 2)
+    if not 1 <= chunks <= samples:
+        raise RecipeError(
+            f"{samples} samples cannot be cut into {chunks} chunks; take 1 to {samples}"
+        )
+    return chunks
 
 
 def _check(option: str, value: str) -> None:

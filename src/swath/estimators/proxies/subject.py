@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from swath.estimators.proxies.base import Variant
 from swath.estimators.proxies.evidence import Evidence, Layer
 from swath.estimators.proxies.layers import scored_layers
 
@@ -32,6 +33,8 @@ class Subject:
     targets : classes, or None where there are none.
     flow_dtype : in which data-free gradients are computed.
     signs : which weights lose their sign for these: "none", "caf", "all".
+    variant : whose definitions are followed.
+    toward : what the Hessian is multiplied with, a tensor a layer; None: the gradient.
     """
 
     network: nn.Module
@@ -41,6 +44,8 @@ class Subject:
     flow_dtype: torch.dtype
     signs: str
     seed: int
+    variant: Variant = "paper"
+    toward: Sequence[Tensor] | None = None
 
     def evidence(self) -> Evidence:
         """Return evidence that holds nothing but the layers and the classes."""
