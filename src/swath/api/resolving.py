@@ -79,7 +79,10 @@ def resolve_call(
         # Nothing is searched: how the recipe would have searched is no fact of the run.
         layers.append({"architecture": json.loads(architecture.to_json()), **_NO_SEARCH})
     if network is not None:
-        layers.append({"network": {"name": network}, **_NO_SEARCH})
+        # To be compared with, it stands on the backbone of the recipe's space.
+        backbone = _backbone(layers)
+        options = {} if backbone is None else {"options": {"backbone": backbone}}
+        layers.append({"network": {"name": network, **options}, **_NO_SEARCH})
     if strategy is not None or trials is not None:
         # What is said of the searches themselves comes on top of what is chosen for them here.
         rest = [one for one in overrides if not one.startswith(("one_shot", "study"))]
@@ -91,6 +94,16 @@ def _kind(layer: Mapping[str, Any]) -> Any:
     """Return the kind of task that a layer of a recipe is of."""
     task = layer.get("task")
     return task.get("kind", "scene") if isinstance(task, Mapping) else "scene"
+
+
+def _backbone(layers: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the name of the backbone that the last of some layers gives the space, if one does."""
+    found = None
+    for layer in layers:
+        space = layer.get("space")
+        options = space.get("options") if isinstance(space, Mapping) else None
+        found = options.get("backbone", found) if isinstance(options, Mapping) else found
+    return found if isinstance(found, str) else None
 
 
 def _search_layers(
