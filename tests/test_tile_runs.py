@@ -274,7 +274,9 @@ def test_runs_map_new_images(
         ({}, ("task.kind=patches",), RecipeError, "swath study run"),
         ({}, ("training.loss=dise",), RecipeError, "no loss 'dise' .did you mean 'dice'"),
         ({}, ("training.orientations=none",), RecipeError, "training.orientations"),
-        ({}, ("training.sampling=balanced",), RecipeError, "drawn evenly among the tiles"),
+        ({}, ("training.sampling=balanced",), RecipeError, "set training.sampling=uniform"),
+        ({"labels": "a.tif"}, (), RecipeError, "tiles have masks of their own"),
+        ({"bands": "0-1"}, (), RecipeError, "'bands' is of a scene, not of tiles"),
         ({"test": 5, "validation": 5}, (), SwathError, "image"),
     ],
 )  # fmt: skip
@@ -288,6 +290,18 @@ def test_what_cannot_be_learnt_writes_nothing(
 ) -> None:
     with pytest.raises(error, match=message):
         comparator(tiles, tmp_path / "run", *overrides, **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_differentiable_search_asks_for_crops_drawn_evenly(tiles: Path, tmp_path: Path) -> None:
+    """The preset of hsi3d was written for scenes; what to change is said before anything begins."""
+    with pytest.raises(
+        RecipeError, match=r"set training\.sampling=uniform and search\.sampling=uni"
+    ):
+        swath.search(tiles=tiles, out=tmp_path / "run", space="hsi3d")
+    even = ["training.sampling=uniform", "search.sampling=uniform", "search.pool=5"]
+    with pytest.raises(RecipeError, match=r"nor a pool; set search\.pool=null$"):
+        swath.search(tiles=tiles, out=tmp_path / "run", space="hsi3d", overrides=even)
     assert not (tmp_path / "run").exists()
 
 

@@ -170,7 +170,7 @@ def test_sizes_that_differ(refused: Refused, folder: Path) -> None:
 def test_a_mask_value_of_no_class_is_named(refused: Refused, folder: Path) -> None:
     write(folder / "masks" / "t02.png", mask(2, 32, 36, (0, 77, 255)))
     message = refused(folder, "--set", "task.classes={0: land, 255: road}")
-    assert "t02.png holds the value 77, which is no class (0 land, 255 road)" in message
+    assert "t02.png holds the value 77, which is no class (0: land, 255: road)" in message
     message = refused(folder)
     assert "hold 3 values (0, 77, 255)" in message
     assert "--threshold 127" in message
@@ -223,7 +223,7 @@ def test_a_scene_and_tiles(refused: Refused, folder: Path) -> None:
 
 
 def test_more_images_asked_for_than_there_are(refused: Refused, folder: Path) -> None:
-    assert "6 images" in refused(folder, "--set", "task.test=6")
+    assert "more than the 6 that there are" in refused(folder, "--set", "task.test=6")
 
 
 @pytest.mark.parametrize(

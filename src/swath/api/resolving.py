@@ -13,7 +13,9 @@ from swath.core.errors import RecipeError
 from swath.data.scene import Scene
 from swath.study.one_shot_section import ONE_SHOT, fitted_one_shot
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
+from swath.study.settings import TaskSettings
 from swath.study.study_section import DIFFERENTIABLE, require_strategy
+from swath.study.tile_tasks import TileTaskSettings
 
 __all__ = ["resolve_call"]
 
@@ -66,8 +68,13 @@ def resolve_call(
     top: dict[str, Any] = {k: given.pop(k) for k in ("seed", "device") if k in given}
     task = given
     if tiles is not None:
-        if scene is not None or labels is not None:
+        if scene is not None:
             raise RecipeError("a scene and tiles were given; give one of them to learn from")
+        if labels is not None:
+            raise RecipeError("tiles have masks of their own; leave the labels out")
+        for key in task:
+            if key in TaskSettings.model_fields and key not in TileTaskSettings.model_fields:
+                raise RecipeError(f"'{key}' is of a scene, not of tiles; leave it out")
         task |= {"kind": "tiles", "source": os.fspath(tiles)}
     if scene is not None:
         task["scene"] = scene.name if isinstance(scene, Scene) else os.fspath(scene)
