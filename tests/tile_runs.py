@@ -9,7 +9,7 @@ import swath
 
 # A seg101 of few channels, and trainings of two steps.
 SPACE = [
-    "space.options.backbone={depth: 4, w_0: 16, w_a: 16, w_m: 1.5, group_width: 8, stem_width: 8}",
+    "space.options.backbone={depth: 4, w_0: 16, w_a: 10, w_m: 1.4, group_width: 8, stem_width: 16}",
 ]
 SHORT = [
     "training.iterations=2",

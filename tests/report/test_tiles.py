@@ -181,3 +181,13 @@ def test_broken_tiles_are_named(unet: swath.Run, tmp_path: Path) -> None:
     (folder / "tiles.safetensors").write_bytes(b"no tensors")
     with pytest.raises(swath.core.errors.RunError, match=r"tiles\.safetensors holds no tiles"):
         write_report(folder)
+
+
+def test_the_loss_that_was_trained_with_is_named(unet: swath.Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(unet.path, tmp_path / "run")
+    assert "Cross-entropy" in words(write_report(folder).read_text("utf-8"))
+    recipe = (folder / "recipe.yaml").read_text()
+    assert recipe.count("  loss: cross-entropy\n") == 1
+    (folder / "recipe.yaml").write_text(recipe.replace("loss: cross-entropy", "loss: hardest"))
+    text = words(write_report(folder).read_text("utf-8"))
+    assert "Loss: hardest in training, cross-entropy in validation" in text

@@ -105,7 +105,7 @@ def _kind(layer: Mapping[str, Any]) -> Any:
 
 def _backbone(layers: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the name of the backbone that the last of some layers gives the space, if one does."""
-    found = None
+    found: Any = None
     for layer in layers:
         space = layer.get("space")
         options = space.get("options") if isinstance(space, Mapping) else None
