@@ -13,9 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swath import spaces
+from swath.api.resolving import resolve_call
 from swath.core.architecture import Architecture
 from swath.core.errors import RecipeError
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
+from swath.study.settings import TaskSettings
+from swath.study.tile_tasks import TileTaskSettings
 from swath.tasks.label_patches import PatchSampler
 
 
@@ -231,3 +234,68 @@ def test_any_values_survive_the_file(
         }
     )
     assert resolve(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("given", "kind"),
+    [({}, TaskSettings), ({"kind": "scene"}, TaskSettings), ({"kind": "tiles"}, TileTaskSettings)],
+)
+def test_a_task_is_of_the_kind_it_names(given: dict[str, Any], kind: type) -> None:
+    recipe = resolve({"task": given})
+    assert type(recipe.task) is kind
+    # the resolved recipe, every default written out, reads as itself
+    assert resolve(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"kind": "patches"}, "search with 'swath study run'"),
+        ({"kind": "tile"}, r"no kind of task 'tile' \(did you mean 'tiles'"),
+        ({"kind": "tiles", "scene": "pavia"}, r"unknown key 'task\.scene'"),
+        ({"kind": "tiles", "treshold": 3}, "did you mean 'threshold'"),
+        ({"source": "folder"}, r"unknown key 'task\.source'"),
+    ],
+)
+def test_what_is_of_another_kind_of_task_is_refused(task: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        resolve({"task": task})
+
+
+def test_a_network_is_named_with_or_without_options() -> None:
+    plain, full = (
+        resolve({"network": given}).network
+        for given in ("unet", {"name": "unet", "options": {"backbone": "narrow"}})
+    )
+    assert plain is not None
+    assert full is not None
+    assert (plain.name, plain.options) == ("unet", {})
+    assert (full.name, full.options) == ("unet", {"backbone": "narrow"})
+    over = resolve({"network": "unet"}, overrides=["network.options.backbone=narrow"])
+    assert over.network == full
+    assert resolve(yaml.safe_load(over.to_yaml())) == over
+
+
+def test_the_task_of_a_preset_is_that_of_its_kind_alone(tmp_path: Path) -> None:
+    of_tiles = resolve_call({}, tiles=tmp_path, space="seg101")
+    assert isinstance(of_tiles.task, TileTaskSettings)
+    assert of_tiles.task.source == str(tmp_path)
+    of_scene = resolve_call({}, scene=tmp_path / "a.tif", space="seg101")
+    assert isinstance(of_scene.task, TaskSettings)
+    assert of_scene.task == TaskSettings(scene=str(tmp_path / "a.tif"))
+    assert of_scene.space == of_tiles.space
+    other = resolve_call({}, tiles=tmp_path, space="hsi3d")
+    assert other.task == TileTaskSettings(source=str(tmp_path))
+
+
+def test_a_comparator_stands_on_the_backbone_of_the_recipe(tmp_path: Path) -> None:
+    def options(**given: Any) -> dict[str, Any]:
+        recipe = resolve_call({}, tiles=tmp_path, network="fcn", **given)
+        assert recipe.network is not None
+        assert recipe.study is None
+        return recipe.network.options
+
+    assert options() == {"backbone": "narrow"}  # of seg101-quick
+    assert options(recipe={"space": {"name": "seg101"}}) == {}
+    own = ["network.options.backbone=regnet_x_800mf"]
+    assert options(overrides=own) == {"backbone": "regnet_x_800mf"}

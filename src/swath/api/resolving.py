@@ -13,7 +13,9 @@ from swath.core.errors import RecipeError
 from swath.data.scene import Scene
 from swath.study.one_shot_section import ONE_SHOT, fitted_one_shot
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
+from swath.study.settings import TaskSettings
 from swath.study.study_section import DIFFERENTIABLE, require_strategy
+from swath.study.tile_tasks import TileTaskSettings
 
 __all__ = ["resolve_call"]
 
@@ -66,8 +68,13 @@ def resolve_call(
     top: dict[str, Any] = {k: given.pop(k) for k in ("seed", "device") if k in given}
     task = given
     if tiles is not None:
-        if scene is not None or labels is not None:
+        if scene is not None:
             raise RecipeError("a scene and tiles were given; give one of them to learn from")
+        if labels is not None:
+            raise RecipeError("tiles have masks of their own; leave the labels out")
+        for key in task:
+            if key in TaskSettings.model_fields and key not in TileTaskSettings.model_fields:
+                raise RecipeError(f"'{key}' is of a scene, not of tiles; leave it out")
         task |= {"kind": "tiles", "source": os.fspath(tiles)}
     if scene is not None:
         task["scene"] = scene.name if isinstance(scene, Scene) else os.fspath(scene)
@@ -79,7 +86,10 @@ def resolve_call(
         # Nothing is searched: how the recipe would have searched is no fact of the run.
         layers.append({"architecture": json.loads(architecture.to_json()), **_NO_SEARCH})
     if network is not None:
-        layers.append({"network": {"name": network}, **_NO_SEARCH})
+        # To be compared with, it stands on the backbone of the recipe's space.
+        backbone = _backbone(layers)
+        options = {} if backbone is None else {"options": {"backbone": backbone}}
+        layers.append({"network": {"name": network, **options}, **_NO_SEARCH})
     if strategy is not None or trials is not None:
         # What is said of the searches themselves comes on top of what is chosen for them here.
         rest = [one for one in overrides if not one.startswith(("one_shot", "study"))]
@@ -91,6 +101,16 @@ def _kind(layer: Mapping[str, Any]) -> Any:
     """Return the kind of task that a layer of a recipe is of."""
     task = layer.get("task")
     return task.get("kind", "scene") if isinstance(task, Mapping) else "scene"
+
+
+def _backbone(layers: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the name of the backbone that the last of some layers gives the space, if one does."""
+    found: Any = None
+    for layer in layers:
+        space = layer.get("space")
+        options = space.get("options") if isinstance(space, Mapping) else None
+        found = options.get("backbone", found) if isinstance(options, Mapping) else found
+    return found if isinstance(found, str) else None
 
 
 def _search_layers(

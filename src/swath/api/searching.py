@@ -15,7 +15,12 @@ import numpy.typing as npt
 from swath.api.resolving import resolve_call
 from swath.api.runs import Run, load_architecture
 from swath.api.scene_runs import finish_scene, introduce_scene, is_in_recipe, open_given_scene
-from swath.api.tile_runs import finish_tiles, introduce_tiles, segmentation_figures
+from swath.api.tile_runs import (
+    check_sampling,
+    finish_tiles,
+    introduce_tiles,
+    segmentation_figures,
+)
 from swath.core.architecture import Architecture
 from swath.core.errors import RecipeError
 from swath.core.files import write_json
@@ -226,11 +231,13 @@ def _check_network(space: SearchSpace | None, task: Task, recipe: Recipe) -> Non
     from swath.study.phases import build_named
     from swath.study.trials import check_trials
 
+    if isinstance(task, TileTask):
+        if space is not None:
+            require_pixel_answers(space)
+        check_sampling(recipe)
     if space is None:
         build_named(recipe, task)
         return
-    if isinstance(task, TileTask):
-        require_pixel_answers(space)
     if recipe.architecture is None and recipe.study is not None:
         check_trials(space, task, recipe)
     if recipe.architecture is None and recipe.one_shot is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from swath.core.errors import RecipeError
 from swath.core.tensors import write_tensors
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
@@ -21,10 +22,32 @@ if TYPE_CHECKING:
     from swath.tasks.metrics import Scores
     from swath.tasks.tiles import TileTask
 
-__all__ = ["finish_tiles", "introduce_tiles", "segmentation_figures"]
+__all__ = ["check_sampling", "finish_tiles", "introduce_tiles", "segmentation_figures"]
 
 Progress = Callable[[dict[str, Any]], None]
 _SHOWN = 6  # test tiles that the report shows, evenly spaced
+
+
+def check_sampling(recipe: Recipe) -> None:
+    """Refuse what a recipe says of drawing windows that cannot be said of crops of tiles.
+
+    Raises
+    ------
+    RecipeError : it asks for another sampling, or for a pool.
+    """
+    said: dict[str, Any] = {"training.sampling": recipe.training.sampling}
+    given = recipe.network is not None or recipe.architecture is not None
+    if recipe.one_shot is not None and not given:
+        said["one_shot.training.sampling"] = recipe.one_shot.training.sampling
+    elif recipe.study is None and not given:
+        said |= {"search.sampling": recipe.search.sampling, "search.pool": recipe.search.pool}
+    wanted = {key: None if key.endswith("pool") else "uniform" for key in said}
+    wrong = [f"{key}={wanted[key] or 'null'}" for key in said if said[key] != wanted[key]]
+    if wrong:
+        raise RecipeError(
+            "crops of tiles are drawn evenly among the tiles, which allows neither another "
+            f"sampling nor a pool; set {' and '.join(wrong)}"
+        )
 
 
 def introduce_tiles(task: TileTask) -> str:

@@ -47,6 +47,14 @@ Tiles = Annotated[
         rich_help_panel=_SCENE,
     ),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        help="Of tiles: the target is where a mask is above it (127 for grey edges).",
+        metavar="VALUE",
+        rich_help_panel=_SCENE,
+    ),
+]
 Labels = Annotated[
     Path | None,
     typer.Option(

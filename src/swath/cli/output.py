@@ -48,13 +48,13 @@ def in_options(message: str) -> str:
     """Turn what a message says in Python's notation (``variable='x'``) into options."""
 
     def option(found: re.Match[str]) -> str:
-        name, value = found[1].replace("_", "-"), found[2]
+        name, value = found[1].replace("_", "-"), found[2] or found[3]
         return f"--{name} {value}" if value else f"--{name}"
 
     message = message.replace(", or open it with check=False", "")
     return re.sub(
-        r"\b(variable|label_variable|axes|resample_labels|small_classes|unlabelled)="
-        r"(?:'([^']*)'|\.{3})?",
+        r"\b(variable|label_variable|axes|resample_labels|small_classes|unlabelled|threshold)="
+        r"(?:'([^']*)'|(\d+)|\.{3})?",
         option,
         message,
     )

@@ -24,6 +24,7 @@ __all__ = ["carry_out", "map_scene", "report", "search", "train"]
 _OF_ONE_SCENE = (
     "scene",
     "labels",
+    "masks",
     "variable",
     "label_variable",
     "axes",
@@ -49,6 +50,7 @@ def search(
     ] = None,
     scene: options.Scene = None,
     tiles: options.Tiles = None,
+    threshold: options.Threshold = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -100,6 +102,7 @@ def train(
     ] = None,
     scene: options.Scene = None,
     tiles: options.Tiles = None,
+    threshold: options.Threshold = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -127,7 +130,7 @@ def train(
 ) -> None:
     """Train a known architecture, or a known network, without a search.
 
-    With a run, its settings are used again, and its scene where no other is given:
+    With a run, its settings are used again, and its scene or tiles where no others are given:
     swath train run --seed 1 --out again
     swath train --network unet --tiles folder --out unet
     """
@@ -147,16 +150,19 @@ def train(
     if architecture is not None and source != architecture:
         raise RecipeError(f"two architectures were given, {source} and {architecture}; give one")
     from swath.api import load_architecture
+    from swath.study.recipes import load_recipe
 
-    given["architecture"] = load_architecture(source)
+    recipe: dict[str, Any] = {}
     if (source / "recipe.yaml").is_file() and preset is None and space is None:
-        from swath.study.recipes import load_recipe
-
-        recipe = load_recipe(source / "recipe.yaml")
-        if (scene is not None or tiles is not None) and isinstance(recipe.get("task"), dict):
+        recipe = given["recipe"] = load_recipe(source / "recipe.yaml")
+        task = recipe.get("task")
+        if (scene is not None or tiles is not None) and isinstance(task, dict):
+            if (task.get("kind") == "tiles") != (tiles is not None):
+                recipe["task"] = task = {}
             for key in _OF_ONE_SCENE:
-                recipe["task"].pop(key, None)
-        given["recipe"] = recipe
+                task.pop(key, None)
+    if recipe.get("network") is None:
+        given["architecture"] = load_architecture(source)
     carry_out(**given)
 
 

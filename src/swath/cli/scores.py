@@ -119,6 +119,7 @@ def score(
     ] = 16,
     scene: options.Scene = None,
     tiles: options.Tiles = None,
+    threshold: options.Threshold = None,
     labels: options.Labels = None,
     variable: options.Variable = None,
     label_variable: options.LabelVariable = None,
@@ -235,6 +236,7 @@ def score(
     task = {
         "scene": scene,
         "source": tiles,
+        "threshold": threshold,
         "labels": labels,
         "variable": variable,
         "label_variable": label_variable,
@@ -345,6 +347,8 @@ def _batch(
     if "scene" not in told and "source" not in told:
         if told:
             option = next(iter(told)).replace("_", "-")
+            if option == "threshold":
+                raise RecipeError("--threshold is of tiles; give --tiles FOLDER too")
             raise RecipeError(f"--{option} is of a scene; give --scene FILE too, or leave it out")
         return *random_batch(space, _number_of(bands), classes, **sizes), classes
     from swath.core.seeds import derive

@@ -295,7 +295,7 @@ def _two_classes(
         shown = ", ".join(map(str, values[:6])) + (", ..." if len(values) > 6 else "")
         raise DataError(
             f"the masks of {top} hold {len(values)} values ({shown}); name the class of each, or "
-            f"give a threshold, such as {_GREY} for grey edges between 0 and 255"
+            f"give threshold={_GREY} for grey edges between 0 and 255"
         )
     return MaskClasses(names, (values[0], values[1]), None, ignored)
 

@@ -335,8 +335,9 @@ def _confusion(run: RunRecord) -> Html:
         f'{head}<th scope="col" class="total">sum</th></tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table>"
     )
+    columns = "the network’s answer" if run.of_tiles else "the map"
     caption = (
-        "Test pixels: rows are the truth, columns the map. Colour is the share of the row: blue "
+        f"Test pixels: rows are the truth, columns {columns}. Colour is the share of the row: blue "
         "where the two agree, orange where they do not; no number, no pixel."
     )
     return join(heading, figure(grid, caption))

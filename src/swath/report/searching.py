@@ -375,6 +375,8 @@ def training(run: RunRecord) -> Html:
     words = f"The network was trained for {count(records[-1]['iteration'])} iterations. "
     if best:
         words += "The best on validation labels was kept; test labels played no part."
+    settings = run.recipe.get("training")
+    loss = settings.get("loss") if isinstance(settings, Mapping) else None
     charts = [
         line_chart(
             [
@@ -396,7 +398,9 @@ def training(run: RunRecord) -> Html:
                 _series("training loss", records, "iteration", "loss"),
                 _series("validation loss", records, "iteration", "validation_loss"),
             ],
-            title="Cross-entropy",
+            title="Cross-entropy"
+            if loss in (None, "cross-entropy")
+            else f"Loss: {loss} in training, cross-entropy in validation",
             x_label="iteration",
         ),
     ]

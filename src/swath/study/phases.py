@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from swath.core.architecture import Architecture
+from swath.core.errors import RecipeError, nearest
 from swath.core.files import write_json
 from swath.core.seeds import derive
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
@@ -214,4 +215,16 @@ def build_named(recipe: Recipe, task: Task) -> nn.Module:
 
     named = recipe.network
     assert named is not None
+    segmentation.registry.get(named.name)
+    for key, value in named.options.items():
+        if key != "backbone":
+            raise RecipeError(
+                f"the network '{named.name}' has no option '{key}'{nearest(key, ['backbone'])}; "
+                "it has: backbone"
+            )
+        if not isinstance(value, str):
+            raise RecipeError(
+                f"the backbone of the network '{named.name}' must be the name of a RegNet, such "
+                f"as narrow, not {value!r}"
+            )
     return segmentation.create(named.name, task.bands, task.classes, **named.options)

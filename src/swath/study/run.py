@@ -319,7 +319,7 @@ def _unfinished(file: Path) -> bool:
     """Whether a file is one of a run's that was being written beside its place."""
     names = (
         "architecture|checkpoint|history|map|map_index|metrics|model|operators|recipe|report|scene"
-        "|split"
+        "|split|tiles"
     )
     return re.fullmatch(rf"\.({names})-[a-z0-9_]{{8}}\.\w+", file.name) is not None
 

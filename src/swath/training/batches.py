@@ -112,10 +112,12 @@ def _check_crops(network: nn.Module, sampling: PatchSampling, pool: int | None) 
             "this network answers for a patch, but each pixel of a tile has a class; choose a "
             "network that labels pixels, such as those of seg101"
         )
-    if sampling != "uniform" or pool is not None:
+    odd = "" if sampling == "uniform" else f"sampling '{sampling}'"
+    odd = odd if pool is None else f"a pool of {pool}"
+    if odd:
         raise RecipeError(
-            f"crops of tiles are drawn evenly among the tiles, so that sampling '{sampling}' and a "
-            f"pool of {pool} have no meaning; leave them out"
+            f"crops of tiles are drawn evenly among the tiles, so that {odd} has no meaning; leave "
+            "it out"
         )
 
 
