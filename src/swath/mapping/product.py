@@ -16,6 +16,7 @@ import numpy.typing as npt
 from swath.core.errors import DataError, MismatchError, RunError
 from swath.core.files import atomic_path
 from swath.data.labels import Colour, LabelMap, palette
+from swath.mapping.ahead import ahead
 
 if TYPE_CHECKING:
     from swath.data.scene import Scene
@@ -193,7 +194,7 @@ def write_map(
             )
             doubt.set_band_description(1, "entropy")
             doubt.units = ("bit",)
-        for block in prediction:
+        for block in ahead(iter(prediction)):
             window = rasterio.windows.Window.from_slices(block.rows, block.columns)
             best = _classes_of(block, len(classes))
             chart.write(values[best], 1, window=window)

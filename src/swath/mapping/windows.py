@@ -60,16 +60,19 @@ def published_starts(length: int, crop: int, step: int) -> tuple[int, ...]:
     return (*range(0, last, step), last)
 
 
-def halo_windows(rows: int, columns: int, size: int, halo: Halo) -> Iterator[HaloWindow]:
-    """Cut a scene into cores of ``size`` x ``size`` with the surroundings their answers need.
+def halo_windows(
+    rows: int, columns: int, size: int | tuple[int, int], halo: Halo
+) -> Iterator[HaloWindow]:
+    """Cut a scene into cores of ``size`` (rows, columns) with the surroundings their answers need.
 
     The cores lie side by side from the top left and cover each pixel once.  What is read ends at
     the border of the scene, so a network meets its own zero padding there and nowhere else, and
     the kept answers are those of one pass over the whole scene.  Cores and readings begin at
     multiples of the network's stride.
     """
-    for core_rows, read_rows in _axis(rows, size, halo.top, halo.bottom, halo.stride):
-        for core_columns, read_columns in _axis(columns, size, halo.left, halo.right, halo.stride):
+    high, wide = (size, size) if isinstance(size, int) else size
+    for core_rows, read_rows in _axis(rows, high, halo.top, halo.bottom, halo.stride):
+        for core_columns, read_columns in _axis(columns, wide, halo.left, halo.right, halo.stride):
             yield HaloWindow(core_rows, core_columns, read_rows, read_columns)
 
 
