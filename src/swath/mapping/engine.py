@@ -19,10 +19,17 @@ from swath.core.devices import Precision, autocast, pick
 from swath.core.errors import MismatchError, RecipeError, nearest
 from swath.mapping.ahead import ahead
 from swath.mapping.tiles import Tiling, choose_tiling
-from swath.mapping.windows import HaloWindow, cover, halo_windows, published_starts
+from swath.mapping.windows import (
+    HaloWindow,
+    context_windows,
+    cover,
+    halo_windows,
+    published_starts,
+)
 from swath.networks.dense_graph import NotDense
 from swath.networks.inference import Inference, can_fuse, has_bfloat16
 from swath.networks.receptive_field import Halo, receptive_field
+from swath.tasks.label_patches import mirrored
 
 __all__ = [
     "Block",
@@ -120,6 +127,7 @@ def predict(
     crop: int = 32,
     scales: Sequence[int] = (16, 32, 48),
     window: int | None = None,
+    context: int | None = None,
     halo: Halo | None = None,
     batch: int | None = None,
     device: str | torch.device | None = None,
@@ -132,8 +140,9 @@ def predict(
     -----
     ``plain`` : the answers of one pass over the whole scene, to float tolerance.  A scene that
         fits into one window is passed whole; a larger one is cut into windows with a halo as wide
-        as the network's measured receptive field.  A network without such a halo (global pooling)
-        cannot be cut exactly, and is then run in mode ``windows``, with a note.
+        as the network's measured receptive field.  A network without such a halo (global pooling,
+        attention over the image) cannot be cut exactly.  With a ``context`` it answers for windows
+        of that size (see there), without one it is run in mode ``windows``; a note says so.
     ``windows`` : the published windows, ``crop`` x ``crop`` side by side, the last flush with the
         border; where windows overlap, their softmax probabilities are averaged.
     ``ov`` : the same in steps of half a window.
@@ -157,6 +166,14 @@ def predict(
     crop, scales : window sizes of the published modes, in pixels.
     window : core size of mode ``plain``, in pixels; by default by a short measurement, or from the
         memory a window may take.  The answers do not depend on it.
+    context : rows and columns that a network without a halo looks at at a time, in mode ``plain``.
+        A scene no larger is one pass.  A larger one is covered by windows of exactly this size, on
+        a fixed grid from the top left, the last flush with the border; they overlap by a quarter
+        on each side, and what they answer there is dropped
+        (:func:`~swath.mapping.windows.context_windows`).  The map is thus a function of the scene
+        and the context alone.  A network with an attribute ``multiple`` takes images whose sides
+        are multiples of it; windows are then continued at the bottom and the right by their
+        mirror image.
     halo : of the network, where it was measured before.
     batch : windows in one forward pass; by default from the memory they may take.
     device : where to compute (the network is moved there); by default where the network is.
@@ -182,6 +199,7 @@ def predict(
         ("crop", (crop,)),
         ("scales", tuple(scales)),
         ("window", () if window is None else (window,)),
+        ("context", () if context is None else (context,)),
         ("batch", () if batch is None else (batch,)),
     ):
         if any(value < 1 for value in values) or (name == "scales" and not values):
@@ -194,8 +212,26 @@ def predict(
     if mode == "plain":
         side = window or runner.default_side()
         whole = rows * columns <= side * side if window is None else max(rows, columns) <= side
+        if context is not None and halo is None:
+            whole = max(rows, columns) <= context
         if not whole and halo is None:
             halo = receptive_field(network, bands)
+        if halo is None and context is not None:
+            cut = list(context_windows(rows, columns, context))
+            if len(cut) > 1:
+                notes += (
+                    "the network looks at the whole image; it is shown windows of "
+                    f"{context} x {context} pixels",
+                )
+            return Prediction(
+                mode,
+                (rows, columns),
+                None,
+                ((min(context, rows), min(context, columns)),),
+                notes,
+                runner.precision,
+                lambda: _exact(runner, cut, at_once=1, multiple=getattr(network, "multiple", 1)),
+            )
         if whole or halo is not None:
             if whole:
                 cut = [HaloWindow(*_whole(rows, columns), *_whole(rows, columns))]
@@ -307,10 +343,10 @@ class _Runner:
         """Return the side of the largest square that fits into memory."""
         return int(self._pixels() ** 0.5)
 
-    def batches(self, count: int, pixels: int) -> Iterator[slice]:
+    def batches(self, count: int, pixels: int, most: int | None = None) -> Iterator[slice]:
         """Cut ``count`` windows of ``pixels`` each into batches."""
         at_once = self._pixels() if self.form is None else _PIXELS_AT_ONCE
-        size = self._batch or max(1, min(_LARGEST_BATCH, at_once // pixels))
+        size = most or self._batch or max(1, min(_LARGEST_BATCH, at_once // pixels))
         for start in range(0, count, size):
             yield slice(start, min(start + size, count))
 
@@ -490,18 +526,33 @@ def _stream(
         known = known[len(probabilities) :]
 
 
-def _exact(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[Block]:
+def _exact(
+    runner: _Runner, cut: Sequence[HaloWindow], at_once: int | None = None, multiple: int = 1
+) -> Iterator[Block]:
     """Yield one block for each halo window; neighbours of one shape share a forward pass."""
-    total = sum(window.read_shape[0] * window.read_shape[1] for window in cut)
+    total = 0
+    for window in cut:
+        height, width = (length + -length % multiple for length in window.read_shape)
+        total += height * width
     with runner.ready(total):
         for group in _runs(cut):
             height, width = group[0].read_shape
-            for part in runner.batches(len(group), height * width):
+            for part in runner.batches(len(group), height * width, at_once):
                 windows = group[part]
                 seen = [runner.read(w.read_rows, w.read_columns) for w in windows]
-                answers = runner([pixels for pixels, _ in seen])
+                answers = runner([_continued(pixels, multiple) for pixels, _ in seen])
                 for w, (_, valid), answer in zip(windows, seen, answers, strict=True):
                     yield Block(w.rows, w.columns, answer[w.inner], valid[w.inner])
+
+
+def _continued(pixels: Floats, multiple: int) -> Floats:
+    """Continue a window by its mirror image, until its sides are multiples of a number."""
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        beyond = -length % multiple
+        if beyond:
+            pixels = pixels.take(mirrored(np.arange(length + beyond), length), axis=axis)
+    return pixels
 
 
 def _runs(cut: Sequence[HaloWindow]) -> Iterator[list[HaloWindow]]:
