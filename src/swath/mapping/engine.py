@@ -27,7 +27,9 @@ from swath.mapping.windows import (
     published_starts,
 )
 from swath.networks.dense_graph import NotDense
+from swath.networks.dense_patches import DensePatches, dense_patches
 from swath.networks.inference import Inference, can_fuse, has_bfloat16
+from swath.networks.patchwise import Patchwise, continued
 from swath.networks.receptive_field import Halo, receptive_field
 from swath.tasks.label_patches import mirrored
 
@@ -205,8 +207,8 @@ def predict(
         if any(value < 1 for value in values) or (name == "scales" and not values):
             raise RecipeError(f"map option '{name}' is {values}; it needs sizes of at least 1")
     rows, columns, bands = shape
-    runner = _Runner(network, read, classes, batch, device, progress, bands)
-    notes = runner.settle(precision, (rows, columns))
+    runner = _Runner(network, read, shape, classes, batch, device, progress)
+    notes = runner.settle(precision)
     if mode == "plain" and runner.form is not None:
         return _streamed(runner, runner.form, (rows, columns), window, notes)
     if mode == "plain":
@@ -215,7 +217,7 @@ def predict(
         if context is not None and halo is None:
             whole = max(rows, columns) <= context
         if not whole and halo is None:
-            halo = receptive_field(network, bands)
+            halo = receptive_field(runner.network, bands)
         if halo is None and context is not None:
             cut = list(context_windows(rows, columns, context))
             if len(cut) > 1:
@@ -293,16 +295,21 @@ class _Runner:
         self,
         network: nn.Module,
         read: Reader,
+        shape: tuple[int, int, int],
         classes: int | None,
         batch: int | None,
         device: str | torch.device | None,
         progress: Progress | None,
-        bands: int,
     ) -> None:
+        self.shape, self.bands = shape[:2], shape[2]
+        if isinstance(network, Patchwise):
+            network = dense_patches(network, self.bands) or network
         self.read = read
         self.form: Inference | None = None
+        self.mirror = network.reach if isinstance(network, DensePatches) else 0
+        """Pixels by which the form's images are continued by their mirror image."""
         self.precision: Precision = "float32"
-        self._network = network
+        self.network = network
         self._classes = classes
         self._batch = batch
         if device is None:
@@ -310,24 +317,23 @@ class _Runner:
             device = torch.device("cpu") if first is None else first.device
         self._device = pick(device) if isinstance(device, str) else device
         self._progress = progress
-        self.bands = bands
         self._done = 0
         self.total = 0
 
-    def settle(self, precision: MapPrecision, shape: tuple[int, int]) -> tuple[str, ...]:
+    def settle(self, precision: MapPrecision) -> tuple[str, ...]:
         """Decide on form and precision; say what is not as it was asked for."""
         if self._device.type == "cpu" and can_fuse():
             with contextlib.suppress(NotDense):
-                self.form = Inference(self._network, self.bands)
+                self.form = self._simplified(torch.float32)
                 self._check_classes(self.form.classes)
         here = has_bfloat16() if self._device.type == "cpu" else True
         if precision == "float32" or (precision == "auto" and not here):
             return ()
-        windows = [self.read(*window)[0] for window in _sample(shape)]
+        windows = [self.read(*window)[0] for window in _sample(self.shape)]
         plain, certain = self.form, self._likeliest(windows)
         self.precision = "bfloat16"
         if plain is not None:
-            self.form = Inference(self._network, self.bands, torch.bfloat16)
+            self.form = self._simplified(torch.bfloat16)
         rounded = self._likeliest(windows)
         equal = sum(int((a == b).sum()) for a, b in zip(rounded, certain, strict=True))
         agreement = equal / sum(classes.numel() for classes in certain)
@@ -338,6 +344,10 @@ class _Runner:
             f"bfloat16 changes the class of {100 * (1 - agreement):.2g} % of the sample's pixels, "
             "so the map is computed in float32",
         )
+
+    def _simplified(self, dtype: torch.dtype) -> Inference:
+        inner = self.network.network if isinstance(self.network, DensePatches) else self.network
+        return Inference(inner, self.bands, dtype)
 
     def default_side(self) -> int:
         """Return the side of the largest square that fits into memory."""
@@ -354,9 +364,9 @@ class _Runner:
     def ready(self, total: int) -> Iterator[None]:
         """Hold the network in evaluation mode, on its device; ``total`` pixels will be read."""
         self._done, self.total = 0, total
-        training = {module: module.training for module in self._network.modules()}
-        self._network.to(self._device)
-        self._network.eval()
+        training = {module: module.training for module in self.network.modules()}
+        self.network.to(self._device)
+        self.network.eval()
         try:
             yield
         finally:
@@ -371,6 +381,22 @@ class _Runner:
         self.count(len(windows) * rows * columns)
         return answers
 
+    def read_mirrored(self, rows: slice, columns: slice) -> tuple[Floats, Mask]:
+        """Read a window that may reach beyond the scene, into its mirror image."""
+        height, width = self.shape
+        if min(rows.start, columns.start) >= 0 and rows.stop <= height and columns.stop <= width:
+            return self.read(rows, columns)
+        down, across = (
+            mirrored(np.arange(axis.start, axis.stop), length)
+            for axis, length in zip((rows, columns), self.shape, strict=True)
+        )
+        top, left = int(down.min()), int(across.min())
+        pixels, valid = self.read(
+            slice(top, int(down.max()) + 1), slice(left, int(across.max()) + 1)
+        )
+        inner = np.ix_(down - top, across - left)
+        return pixels[inner], valid[inner]
+
     def count(self, pixels: int) -> None:
         """Say that so many pixels more have been looked at."""
         self._done += pixels
@@ -384,9 +410,13 @@ class _Runner:
         inputs = torch.from_numpy(stack).permute(0, 3, 1, 2)
         with torch.inference_mode():
             if self.form is not None:
-                return self.form(inputs)
+                reach = self.mirror
+                if not reach:
+                    return self.form(inputs)
+                inputs = continued(continued(inputs, reach, 2), reach, 3)
+                return self.form(inputs)[:, :, reach : reach + rows, reach : reach + columns]
             with autocast(self._device, self.precision):
-                logits = self._network(inputs.contiguous().to(self._device))
+                logits = self.network(inputs.contiguous().to(self._device))
             self._check(logits, (len(windows), rows, columns))
             return logits.float()
 
@@ -450,15 +480,26 @@ def _streamed(
         size = (min(window, rows), min(window, columns))
         tiling = Tiling(size[1], max(1, _PIXELS_AT_ONCE // (size[1] + halo.left + halo.right)))
     cut = list(halo_windows(rows, columns, size, halo))
+    if runner.mirror:
+        cut = [_beyond(window, runner.mirror) for window in cut]
     return Prediction(
         "plain",
         shape,
-        halo if len(cut) > 1 else None,
+        halo if len(cut) > 1 or runner.mirror else None,
         ((size[0], min(size[1], columns)),),
         notes,
         runner.precision,
         lambda: _streams(runner, form, cut, tiling.rows),
     )
+
+
+def _beyond(window: HaloWindow, reach: int) -> HaloWindow:
+    """Let a window read as far on all sides, beyond the scene as well."""
+
+    def wider(axis: slice) -> slice:
+        return slice(axis.start - reach, axis.stop + reach)
+
+    return HaloWindow(window.rows, window.columns, wider(window.rows), wider(window.columns))
 
 
 def _streams(
@@ -479,7 +520,7 @@ def _read(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[tuple[Floats, 
         top = window.read_rows.start
         for start in range(0, height, strip):
             lines = slice(top + start, top + min(start + strip, height))
-            yield runner.read(lines, window.read_columns)
+            yield runner.read_mirrored(lines, window.read_columns)
 
 
 def _stream(
