@@ -6,6 +6,7 @@ The answers stream out from top to bottom, so memory does not grow with the numb
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -26,6 +27,7 @@ from swath.mapping.windows import (
     halo_windows,
     published_starts,
 )
+from swath.mapping.workers import spread
 from swath.networks.dense_graph import NotDense
 from swath.networks.dense_patches import DensePatches, dense_patches
 from swath.networks.inference import Inference, can_fuse, has_bfloat16
@@ -60,6 +62,7 @@ AGREEMENT = 0.999
 
 _SAMPLE = 48  # side of a sample window; there are nine
 _STRIP = 8 * 2**20  # bytes of float32 pixels that are read at once
+_SHARED = 2**20  # pixels of a window that a worker answers, at most
 _PIXELS_AT_ONCE = 4096  # in one pass of the inference form over windows: what the cache holds
 _MEMORY = 2**30
 _BYTES_PER_BAND = 352  # of activations, measured on the published network
@@ -134,6 +137,8 @@ def predict(
     batch: int | None = None,
     device: str | torch.device | None = None,
     precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Prepare the class probabilities of each pixel of a scene.
@@ -182,7 +187,11 @@ def predict(
     precision : ``bfloat16`` is taken where it leaves the class of 99.9 % of the pixels of sample
         windows as it is, otherwise float32, with a note.  ``auto`` is ``bfloat16`` on processors
         and GPUs that compute in it, else float32.  Probabilities are float32 in any case.
-    progress : called after each forward pass.
+    workers : processes that share the windows of mode ``plain``; with a ``scheduler``, how many
+        windows are under way at a time.  The answers are those of one process, to float tolerance.
+    scheduler : address of a Dask scheduler whose workers compute, where swath is installed too and
+        the scene's files have the same paths.
+    progress : called after each forward pass; with workers, after each window.
 
     Raises
     ------
@@ -202,6 +211,7 @@ def predict(
         ("scales", tuple(scales)),
         ("window", () if window is None else (window,)),
         ("context", () if context is None else (context,)),
+        ("workers", (workers,)),
         ("batch", () if batch is None else (batch,)),
     ):
         if any(value < 1 for value in values) or (name == "scales" and not values):
@@ -209,8 +219,16 @@ def predict(
     rows, columns, bands = shape
     runner = _Runner(network, read, shape, classes, batch, device, progress)
     notes = runner.settle(precision)
+    if workers > 1 or scheduler is not None:
+        if mode != "plain" or runner.form is None or runner.device.type != "cpu":
+            notes += (
+                "only mode plain of networks made of convolutions is shared among workers; "
+                "mapped in this process",
+            )
+        else:
+            return _streamed(runner, (rows, columns), window, notes, workers, scheduler)
     if mode == "plain" and runner.form is not None:
-        return _streamed(runner, runner.form, (rows, columns), window, notes)
+        return _streamed(runner, (rows, columns), window, notes)
     if mode == "plain":
         side = window or runner.default_side()
         whole = rows * columns <= side * side if window is None else max(rows, columns) <= side
@@ -281,11 +299,16 @@ def read_array(pixels: npt.ArrayLike, valid: npt.ArrayLike | None = None) -> Rea
     """
     cube = np.asarray(pixels, dtype=np.float32)
     known = np.ones(cube.shape[:2], dtype=np.bool_) if valid is None else np.asarray(valid)
+    return _ArrayReader(cube, known)
 
-    def read(rows: slice, columns: slice) -> tuple[Floats, Mask]:
-        return cube[rows, columns], known[rows, columns]
 
-    return read
+@dataclass(frozen=True)
+class _ArrayReader:
+    cube: Floats
+    known: Mask
+
+    def __call__(self, rows: slice, columns: slice) -> tuple[Floats, Mask]:
+        return self.cube[rows, columns], self.known[rows, columns]
 
 
 class _Runner:
@@ -315,25 +338,25 @@ class _Runner:
         if device is None:
             first = next(iter(network.parameters()), None)
             device = torch.device("cpu") if first is None else first.device
-        self._device = pick(device) if isinstance(device, str) else device
+        self.device = pick(device) if isinstance(device, str) else device
         self._progress = progress
         self._done = 0
         self.total = 0
 
     def settle(self, precision: MapPrecision) -> tuple[str, ...]:
         """Decide on form and precision; say what is not as it was asked for."""
-        if self._device.type == "cpu" and can_fuse():
+        if self.device.type == "cpu" and can_fuse():
             with contextlib.suppress(NotDense):
-                self.form = self._simplified(torch.float32)
+                self.form = self.simplified(torch.float32)
                 self._check_classes(self.form.classes)
-        here = has_bfloat16() if self._device.type == "cpu" else True
+        here = has_bfloat16() if self.device.type == "cpu" else True
         if precision == "float32" or (precision == "auto" and not here):
             return ()
         windows = [self.read(*window)[0] for window in _sample(self.shape)]
         plain, certain = self.form, self._likeliest(windows)
         self.precision = "bfloat16"
         if plain is not None:
-            self.form = self._simplified(torch.bfloat16)
+            self.form = self.simplified(torch.bfloat16)
         rounded = self._likeliest(windows)
         equal = sum(int((a == b).sum()) for a, b in zip(rounded, certain, strict=True))
         agreement = equal / sum(classes.numel() for classes in certain)
@@ -345,7 +368,8 @@ class _Runner:
             "so the map is computed in float32",
         )
 
-    def _simplified(self, dtype: torch.dtype) -> Inference:
+    def simplified(self, dtype: torch.dtype) -> Inference:
+        """Return the inference form, or raise that there is none."""
         inner = self.network.network if isinstance(self.network, DensePatches) else self.network
         return Inference(inner, self.bands, dtype)
 
@@ -365,7 +389,7 @@ class _Runner:
         """Hold the network in evaluation mode, on its device; ``total`` pixels will be read."""
         self._done, self.total = 0, total
         training = {module: module.training for module in self.network.modules()}
-        self.network.to(self._device)
+        self.network.to(self.device)
         self.network.eval()
         try:
             yield
@@ -415,8 +439,8 @@ class _Runner:
                     return self.form(inputs)
                 inputs = continued(continued(inputs, reach, 2), reach, 3)
                 return self.form(inputs)[:, :, reach : reach + rows, reach : reach + columns]
-            with autocast(self._device, self.precision):
-                logits = self.network(inputs.contiguous().to(self._device))
+            with autocast(self.device, self.precision):
+                logits = self.network(inputs.contiguous().to(self.device))
             self._check(logits, (len(windows), rows, columns))
             return logits.float()
 
@@ -426,8 +450,8 @@ class _Runner:
 
     def _pixels(self) -> int:
         memory: int = _MEMORY
-        if self._device.type == "cuda":
-            memory = max(memory, torch.cuda.mem_get_info(self._device)[0] // 4)
+        if self.device.type == "cuda":
+            memory = max(memory, torch.cuda.mem_get_info(self.device)[0] // 4)
         return memory // (max(self.bands, _FEWEST_BANDS) * _BYTES_PER_BAND)
 
     def _check(self, logits: Any, expected: tuple[int, int, int]) -> None:
@@ -465,32 +489,77 @@ def _sample(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
 
 def _streamed(
     runner: _Runner,
-    form: Inference,
     shape: tuple[int, int],
     window: int | None,
     notes: tuple[str, ...],
+    workers: int = 1,
+    scheduler: str | None = None,
 ) -> Prediction:
     """Mode ``plain`` with the inference form."""
     rows, columns = shape
+    form = runner.form
+    assert form is not None
     halo = form.halo
+    shared = workers > 1 or scheduler is not None
     if window is None:
         tiling = choose_tiling(form, rows, columns)
         size = (rows, tiling.width)
+        if shared:
+            across = -(-columns // tiling.width)
+            part = -(-rows * across // (4 * workers))
+            size = (min(max(part, 4 * halo.largest, 32), _SHARED // tiling.width + 1), size[1])
     else:
-        size = (min(window, rows), min(window, columns))
+        size = (window, window)
         tiling = Tiling(size[1], max(1, _PIXELS_AT_ONCE // (size[1] + halo.left + halo.right)))
     cut = list(halo_windows(rows, columns, size, halo))
     if runner.mirror:
-        cut = [_beyond(window, runner.mirror) for window in cut]
+        cut = [_beyond(each, runner.mirror) for each in cut]
+
+    def blocks() -> Iterator[Block]:
+        if not shared:
+            yield from _streams(runner, cut, tiling.rows)
+            return
+        work = _Work(runner.network, runner.read, (*shape, runner.bands), form.dtype, tiling.rows)
+        threads = max(1, torch.get_num_threads() // workers)
+        found = spread(work, cut, workers, scheduler, threads)
+        with contextlib.closing(found), runner.ready(_total(cut)):
+            for each, answers in zip(cut, found, strict=True):
+                yield from answers
+                runner.count(_total([each]))
+
     return Prediction(
         "plain",
         shape,
         halo if len(cut) > 1 or runner.mirror else None,
-        ((size[0], min(size[1], columns)),),
+        ((min(size[0], rows), min(size[1], columns)),),
         notes,
         runner.precision,
-        lambda: _streams(runner, form, cut, tiling.rows),
+        blocks,
     )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does with a window: all that it needs, in a form that can be sent."""
+
+    network: nn.Module
+    read: Reader
+    shape: tuple[int, int, int]
+    dtype: torch.dtype
+    rows: int
+
+    @functools.cached_property
+    def _runner(self) -> _Runner:
+        runner = _Runner(self.network, self.read, self.shape, None, None, "cpu", None)
+        runner.form = runner.simplified(self.dtype)
+        return runner
+
+    def __call__(self, window: HaloWindow) -> list[Block]:
+        return list(_streams(self._runner, [window], self.rows))
+
+
+def _total(cut: Sequence[HaloWindow]) -> int:
+    return sum(window.read_shape[0] * window.read_shape[1] for window in cut)
 
 
 def _beyond(window: HaloWindow, reach: int) -> HaloWindow:
@@ -502,14 +571,11 @@ def _beyond(window: HaloWindow, reach: int) -> HaloWindow:
     return HaloWindow(window.rows, window.columns, wider(window.rows), wider(window.columns))
 
 
-def _streams(
-    runner: _Runner, form: Inference, cut: Sequence[HaloWindow], rows: int
-) -> Iterator[Block]:
+def _streams(runner: _Runner, cut: Sequence[HaloWindow], rows: int) -> Iterator[Block]:
     """Stream window after window through the network; read the next rows meanwhile."""
-    total = sum(window.read_shape[0] * window.read_shape[1] for window in cut)
-    with runner.ready(total), contextlib.closing(ahead(_read(runner, cut))) as strips:
+    with runner.ready(_total(cut)), contextlib.closing(ahead(_read(runner, cut))) as strips:
         for window in cut:
-            yield from _stream(runner, form, window, strips, rows)
+            yield from _stream(runner, window, strips, rows)
 
 
 def _read(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[tuple[Floats, Mask]]:
@@ -525,7 +591,6 @@ def _read(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[tuple[Floats, 
 
 def _stream(
     runner: _Runner,
-    form: Inference,
     window: HaloWindow,
     strips: Iterator[tuple[Floats, Mask]],
     rows: int,
@@ -533,7 +598,8 @@ def _stream(
     """Answer one window, in blocks of the rows that one reading lets be answered."""
     height, width = window.read_shape
     inner_rows, inner_columns = window.inner
-    stream = form.stream(height)
+    assert runner.form is not None
+    stream = runner.form.stream(height)
     seen = answered = 0
     known: Mask = np.empty((0, width), dtype=np.bool_)  # of rows that are not yet answered
     while seen < height:

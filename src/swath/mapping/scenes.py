@@ -86,6 +86,8 @@ def map_scene(
     batch: int | None = None,
     device: str | torch.device | None = None,
     precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> MapResult:
     """Map a scene and write the map; see :func:`~swath.mapping.engine.predict` for the modes.
@@ -125,6 +127,8 @@ def map_scene(
         batch=batch,
         device=device,
         precision=precision,
+        workers=workers,
+        scheduler=scheduler,
         progress=progress,
     )
     written = write_map(
@@ -171,6 +175,8 @@ def predict_scene(
     batch: int | None = None,
     device: str | torch.device | None = None,
     precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the class probabilities (rows, columns, classes) of a scene that fits into memory.
@@ -200,6 +206,8 @@ def predict_scene(
         batch=batch,
         device=device,
         precision=precision,
+        workers=workers,
+        scheduler=scheduler,
         progress=progress,
     )
     return prediction.array()
@@ -222,8 +230,16 @@ def scene_reader(scene: Scene | npt.NDArray[np.float32], scaling: Scaling | None
     if not isinstance(scene, Scene):
         return read_array(scene if scaling is None else scaling.apply(scene))
 
-    def read(rows: slice, columns: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        pixels, valid = scene.read_valid(rows, columns)
-        return (pixels if scaling is None else scaling.apply(pixels, valid)), valid
+    return _SceneReader(scene, scaling)
 
-    return read
+
+@dataclass(frozen=True)
+class _SceneReader:
+    scene: Scene
+    scaling: Scaling | None
+
+    def __call__(
+        self, rows: slice, columns: slice
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        pixels, valid = self.scene.read_valid(rows, columns)
+        return (pixels if self.scaling is None else self.scaling.apply(pixels, valid)), valid
