@@ -148,6 +148,77 @@ def test_network_that_looks_everywhere_falls_back_with_a_note() -> None:
     )
 
 
+def stitched(network: nn.Module, pixels: np.ndarray, context: int) -> np.ndarray:
+    """Windows of a context one at a time, each pixel from the last window that may answer it."""
+    rows, columns, _ = pixels.shape
+    margin = context // 4
+    result = np.zeros((rows, columns, CLASSES), dtype=np.float32)
+
+    def places(length: int) -> list[tuple[int, int, int]]:
+        if length <= context:
+            return [(0, 0, length)]
+        starts = [*range(0, length - context, context - 2 * margin), length - context]
+        return [(start, start + margin if start else 0, start + context) for start in starts]
+
+    for top, first_row, bottom in places(rows):
+        for left, first_column, right in places(columns):
+            answer = one_pass(network, pixels[top:bottom, left:right])
+            result[first_row:bottom, first_column:right] = answer[
+                first_row - top :, first_column - left :
+            ]
+    return result
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    rows=st.integers(1, 70),
+    columns=st.integers(1, 70),
+    context=st.integers(6, 40),
+    batch=st.sampled_from([None, 1, 3]),
+)
+def test_network_that_looks_everywhere_with_a_context(
+    rows: int, columns: int, context: int, batch: int | None
+) -> None:
+    network = GlobalContext()
+    pixels = cube(rows, columns)
+    prediction = predict(network, read_array(pixels), pixels.shape, context=context, batch=batch)
+    assert prediction.mode == "plain"
+    assert prediction.halo is None
+    answers = prediction.array()
+    np.testing.assert_allclose(answers, stitched(network, pixels, context), atol=1e-6)
+    if max(rows, columns) <= context:
+        assert not prediction.notes
+        np.testing.assert_allclose(answers, one_pass(network, pixels), atol=1e-6)
+    else:
+        assert f"windows of {context} x {context}" in prediction.notes[0]
+
+
+def test_context_leaves_networks_with_a_halo_exact() -> None:
+    network = Halving()
+    pixels = cube(47, 61)
+    prediction = predict(network, read_array(pixels), pixels.shape, context=32, window=20)
+    assert prediction.halo is not None
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+def test_sides_are_continued_by_their_mirror_image_to_what_a_network_takes() -> None:
+    class Eights(GlobalContext):
+        multiple = 8
+
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[2] % 8 == x.shape[3] % 8 == 0
+            return super().forward(x)
+
+    network, pixels = Eights(), cube(13, 22)
+    calls: list[tuple[int, int]] = []
+    prediction = predict(
+        network, read_array(pixels), pixels.shape, context=32, progress=lambda *c: calls.append(c)
+    )
+    larger = np.pad(pixels, ((0, 3), (0, 2), (0, 0)), mode="symmetric")
+    np.testing.assert_allclose(prediction.array(), one_pass(network, larger)[:13, :22], atol=1e-6)
+    assert calls[-1] == (16 * 24, 16 * 24)
+
+
 @pytest.mark.parametrize("shape", [(75, 90), (48, 49), (64, 100)])
 @pytest.mark.parametrize(
     ("mode", "scales", "overlap"),
@@ -257,6 +328,7 @@ def test_scene_is_scaled_and_pixels_without_data_are_zero() -> None:
         ({"scales": ()}, "'scales'"),
         ({"scales": (16, 0)}, "'scales'"),
         ({"window": 0}, "'window'"),
+        ({"context": 0}, "'context'"),
         ({"batch": 0}, "'batch'"),
         ({"device": "abacus"}, "abacus"),
     ],

@@ -253,6 +253,63 @@ def test_folder_that_cannot_be_written(tmp_path: Path) -> None:
         read_map(tmp_path / "nothing.tif", CLASSES)
 
 
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np
+from torch import nn
+from swath.data.scaling import Scaling
+from swath.data.scene import array_scene
+from swath.mapping.product import ClassTable
+from swath.mapping.scenes import map_scene
+
+cube = np.zeros((4000, 200, 2), dtype=np.float32)
+threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+slow = lambda done, total: time.sleep(0.05)
+network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
+try:
+    map_scene(network, array_scene(cube), sys.argv[1], classes=ClassTable(("a", "b"), (1, 2)),
+              scaling=Scaling("none", (0.0,) * 2, (1.0,) * 2), progress=slow)
+except KeyboardInterrupt:
+    print("interrupted", [t.name for t in threading.enumerate() if "swath" in t.name])
+"""
+
+
+def test_ctrl_c_ends_the_threads_and_leaves_the_earlier_map(tmp_path: Path) -> None:
+    out = tmp_path / "m.tif"
+    out.write_text("earlier")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "interrupted []"
+    assert out.read_text() == "earlier"
+    assert os.listdir(tmp_path) == ["m.tif"]
+
+
+def test_maps_of_strips_are_tiled_and_the_same(tmp_path: Path) -> None:
+    scene = a_scene(300, 400)
+    maps = []
+    for window in (None, 280):
+        result = map_scene(
+            a_network(),
+            scene,
+            tmp_path / "m.tif",
+            scaling=scaling(),
+            classes=CLASSES,
+            window=window,
+            keep=True,
+        )
+        with rasterio.open(result.path) as file:
+            assert file.profile["tiled"] == (window is not None)
+            assert file.tags()["PRECISION"] == result.precision == "float32"
+            np.testing.assert_array_equal(read_map(result.path, CLASSES), result.indices)
+        maps.append(result.indices)
+    np.testing.assert_array_equal(*maps)
+
+
 DISK_SCRIPT = """
 import resource, signal, sys
 import numpy as np

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swath.mapping.windows import halo_windows, published_starts
+from swath.mapping.windows import context_windows, halo_windows, published_starts
 from swath.networks.receptive_field import Halo
 
 halos = st.builds(
@@ -78,4 +78,23 @@ def test_cores_cover_each_pixel_once_and_see_their_halo(
         assert window.read_columns.start >= 0
         assert window.read_columns.stop <= columns
         assert window.read_rows.start % halo.stride == window.read_columns.start % halo.stride == 0
+    assert (seen == 1).all()
+
+
+@given(st.integers(1, 90), st.integers(1, 40))
+def test_context_windows_answer_each_pixel_once_and_far_from_their_edges(
+    length: int, context: int
+) -> None:
+    seen = np.zeros((length, 3), dtype=int)
+    for window in context_windows(length, 3, context):
+        seen[window.rows, window.columns] += 1
+        assert window.read_shape == (min(context, length), min(context, 3))
+        before = window.rows.start - window.read_rows.start
+        after = window.read_rows.stop - window.rows.stop
+        margin = context // 4
+        assert window.read_rows.start == 0 or before >= margin
+        assert window.read_rows.stop == length or after >= margin
+        # on the grid from the top, or flush with the border
+        step = max(1, context - 2 * margin)
+        assert window.read_rows.start % step == 0 or window.read_rows.stop == length
     assert (seen == 1).all()

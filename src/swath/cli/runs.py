@@ -202,6 +202,28 @@ def map_scene(
         bool,
         typer.Option("--any-values", help="Map even where values are of another scale."),
     ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="bfloat16 where it changes next to nothing; by default as the run did.",
+            **options.one_of("float32", "bfloat16", "auto"),
+        ),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="Side of what a network that looks everywhere sees at a time, in pixels.",
+            min=1,
+            metavar="N",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that share the scene.", min=1, metavar="N")
+    ] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Of a Dask cluster that shares the scene.", metavar="ADDRESS"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:1, ...", metavar="NAME")
     ] = None,
@@ -232,6 +254,10 @@ def map_scene(
             progress=lambda done, total: progress({"phase": "map", "done": done, "total": total}),
             **{key: path for key, path in targets.items() if key in ("probabilities", "entropy")},
             **({} if png is None else {"png": png}),
+            workers=workers,
+            scheduler=scheduler,
+            context=context,
+            **({} if precision is None else {"precision": precision}),
             **({} if variable is None else {"variable": variable}),
             **({} if device is None else {"device": device}),
         )
@@ -242,7 +268,7 @@ def map_scene(
         [
             (
                 "mapped",
-                f"{result.pixels:,} pixels{missing}, mode {result.mode}, "
+                f"{result.pixels:,} pixels{missing}, mode {result.mode}, {result.precision}, "
                 f"{duration(result.seconds)}",
             ),
             *((name, str(path)) for name, path in targets.items()),

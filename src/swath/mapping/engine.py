@@ -6,6 +6,7 @@ The answers stream out from top to bottom, so memory does not grow with the numb
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,12 +18,36 @@ from torch import nn
 
 from swath.core.devices import Precision, autocast, pick
 from swath.core.errors import MismatchError, RecipeError, nearest
-from swath.mapping.windows import HaloWindow, cover, halo_windows, published_starts
+from swath.mapping.ahead import ahead
+from swath.mapping.tiles import Tiling, choose_tiling
+from swath.mapping.windows import (
+    HaloWindow,
+    context_windows,
+    cover,
+    halo_windows,
+    published_starts,
+)
+from swath.mapping.workers import spread
+from swath.networks.dense_graph import NotDense
+from swath.networks.dense_patches import DensePatches, dense_patches
+from swath.networks.inference import Inference, can_fuse, has_bfloat16
+from swath.networks.patchwise import Patchwise, continued
 from swath.networks.receptive_field import Halo, receptive_field
+from swath.tasks.label_patches import mirrored
 
-__all__ = ["Block", "MapMode", "Prediction", "Progress", "Reader", "predict", "read_array"]
+__all__ = [
+    "Block",
+    "MapMode",
+    "MapPrecision",
+    "Prediction",
+    "Progress",
+    "Reader",
+    "predict",
+    "read_array",
+]
 
 MapMode = Literal["plain", "windows", "ov", "ms", "ms+ov"]
+MapPrecision = Literal["float32", "bfloat16", "auto"]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +57,13 @@ Reader = Callable[[slice, slice], tuple[Floats, Mask]]
 Progress = Callable[[int, int], None]
 """Called with the pixels looked at so far and in all."""
 
+AGREEMENT = 0.999
+"""Share of the sample whose class bfloat16 must not change."""
+
+_SAMPLE = 48  # side of a sample window; there are nine
+_STRIP = 8 * 2**20  # bytes of float32 pixels that are read at once
+_SHARED = 2**20  # pixels of a window that a worker answers, at most
+_PIXELS_AT_ONCE = 4096  # in one pass of the inference form over windows: what the cache holds
 _MEMORY = 2**30
 _BYTES_PER_BAND = 352  # of activations, measured on the published network
 _FEWEST_BANDS = 32
@@ -65,6 +97,7 @@ class Prediction:
     halo : what each window of mode ``plain`` looks at beyond itself; None in the other modes, and
         where the scene is passed whole.
     window : core size of mode ``plain``, or the window sizes (rows, columns) of the other modes.
+    precision : in which it is computed, which may differ from what was asked for as well.
     """
 
     mode: MapMode
@@ -72,6 +105,7 @@ class Prediction:
     halo: Halo | None
     window: tuple[tuple[int, int], ...]
     notes: tuple[str, ...]
+    precision: Precision
     _blocks: Callable[[], Iterator[Block]]
 
     def __iter__(self) -> Iterator[Block]:
@@ -98,10 +132,13 @@ def predict(
     crop: int = 32,
     scales: Sequence[int] = (16, 32, 48),
     window: int | None = None,
+    context: int | None = None,
     halo: Halo | None = None,
     batch: int | None = None,
     device: str | torch.device | None = None,
-    precision: Precision = "float32",
+    precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> Prediction:
     """Prepare the class probabilities of each pixel of a scene.
@@ -110,8 +147,9 @@ def predict(
     -----
     ``plain`` : the answers of one pass over the whole scene, to float tolerance.  A scene that
         fits into one window is passed whole; a larger one is cut into windows with a halo as wide
-        as the network's measured receptive field.  A network without such a halo (global pooling)
-        cannot be cut exactly, and is then run in mode ``windows``, with a note.
+        as the network's measured receptive field.  A network without such a halo (global pooling,
+        attention over the image) cannot be cut exactly.  With a ``context`` it answers for windows
+        of that size (see there), without one it is run in mode ``windows``; a note says so.
     ``windows`` : the published windows, ``crop`` x ``crop`` side by side, the last flush with the
         border; where windows overlap, their softmax probabilities are averaged.
     ``ov`` : the same in steps of half a window.
@@ -119,6 +157,11 @@ def predict(
     ``ms+ov`` : ``ov`` at each of ``scales``.
 
     Windows larger than the scene are cut to it, and scales that thereby become equal count once.
+
+    On a processor, networks made of convolutions that keep the image's size
+    (:mod:`swath.networks.dense_graph`) run in a form with the same answers that is several times
+    as fast: mode ``plain`` then streams the scene through the network by rows, and computes no
+    pixel twice but those beside the strips that a wide scene is cut into.
 
     Parameters
     ----------
@@ -128,12 +171,27 @@ def predict(
     shape : rows, columns, bands of the scene.
     classes : how many classes the network must answer, if known.
     crop, scales : window sizes of the published modes, in pixels.
-    window : core size of mode ``plain``, in pixels; by default from the memory a window may take.
+    window : core size of mode ``plain``, in pixels; by default by a short measurement, or from the
+        memory a window may take.  The answers do not depend on it.
+    context : rows and columns that a network without a halo looks at at a time, in mode ``plain``.
+        A scene no larger is one pass.  A larger one is covered by windows of exactly this size, on
+        a fixed grid from the top left, the last flush with the border; they overlap by a quarter
+        on each side, and what they answer there is dropped
+        (:func:`~swath.mapping.windows.context_windows`).  The map is thus a function of the scene
+        and the context alone.  A network with an attribute ``multiple`` takes images whose sides
+        are multiples of it; windows are then continued at the bottom and the right by their
+        mirror image.
     halo : of the network, where it was measured before.
     batch : windows in one forward pass; by default from the memory they may take.
     device : where to compute (the network is moved there); by default where the network is.
-    precision : ``bfloat16`` runs under autocast; probabilities are float32 in any case.
-    progress : called after each forward pass.
+    precision : ``bfloat16`` is taken where it leaves the class of 99.9 % of the pixels of sample
+        windows as it is, otherwise float32, with a note.  ``auto`` is ``bfloat16`` on processors
+        and GPUs that compute in it, else float32.  Probabilities are float32 in any case.
+    workers : processes that share the windows of mode ``plain``; with a ``scheduler``, how many
+        windows are under way at a time.  The answers are those of one process, to float tolerance.
+    scheduler : address of a Dask scheduler whose workers compute, where swath is installed too and
+        the scene's files have the same paths.
+    progress : called after each forward pass; with workers, after each window.
 
     Raises
     ------
@@ -152,18 +210,48 @@ def predict(
         ("crop", (crop,)),
         ("scales", tuple(scales)),
         ("window", () if window is None else (window,)),
+        ("context", () if context is None else (context,)),
+        ("workers", (workers,)),
         ("batch", () if batch is None else (batch,)),
     ):
         if any(value < 1 for value in values) or (name == "scales" and not values):
             raise RecipeError(f"map option '{name}' is {values}; it needs sizes of at least 1")
     rows, columns, bands = shape
-    runner = _Runner(network, read, classes, batch, device, precision, progress, bands)
-    notes: tuple[str, ...] = ()
+    runner = _Runner(network, read, shape, classes, batch, device, progress)
+    notes = runner.settle(precision)
+    if workers > 1 or scheduler is not None:
+        if mode != "plain" or runner.form is None or runner.device.type != "cpu":
+            notes += (
+                "only mode plain of networks made of convolutions is shared among workers; "
+                "mapped in this process",
+            )
+        else:
+            return _streamed(runner, (rows, columns), window, notes, workers, scheduler)
+    if mode == "plain" and runner.form is not None:
+        return _streamed(runner, (rows, columns), window, notes)
     if mode == "plain":
         side = window or runner.default_side()
         whole = rows * columns <= side * side if window is None else max(rows, columns) <= side
+        if context is not None and halo is None:
+            whole = max(rows, columns) <= context
         if not whole and halo is None:
-            halo = receptive_field(network, bands)
+            halo = receptive_field(runner.network, bands)
+        if halo is None and context is not None:
+            cut = list(context_windows(rows, columns, context))
+            if len(cut) > 1:
+                notes += (
+                    "the network looks at the whole image; it is shown windows of "
+                    f"{context} x {context} pixels",
+                )
+            return Prediction(
+                mode,
+                (rows, columns),
+                None,
+                ((min(context, rows), min(context, columns)),),
+                notes,
+                runner.precision,
+                lambda: _exact(runner, cut, at_once=1, multiple=getattr(network, "multiple", 1)),
+            )
         if whole or halo is not None:
             if whole:
                 cut = [HaloWindow(*_whole(rows, columns), *_whole(rows, columns))]
@@ -174,10 +262,16 @@ def predict(
                 cut = list(halo_windows(rows, columns, core, halo))
                 used, size = halo, (min(core, rows), min(core, columns))
             return Prediction(
-                mode, (rows, columns), used, (size,), notes, lambda: _exact(runner, cut)
+                mode,
+                (rows, columns),
+                used,
+                (size,),
+                notes,
+                runner.precision,
+                lambda: _exact(runner, cut),
             )
         mode = "windows"
-        notes = (
+        notes += (
             "the network looks at the whole image, so it cannot be cut into windows exactly; "
             f"mapped in published windows of {crop} x {crop} pixels instead",
         )
@@ -190,6 +284,7 @@ def predict(
         None,
         clipped,
         notes,
+        runner.precision,
         lambda: _published(runner, (rows, columns), clipped, overlap),
     )
 
@@ -204,11 +299,16 @@ def read_array(pixels: npt.ArrayLike, valid: npt.ArrayLike | None = None) -> Rea
     """
     cube = np.asarray(pixels, dtype=np.float32)
     known = np.ones(cube.shape[:2], dtype=np.bool_) if valid is None else np.asarray(valid)
+    return _ArrayReader(cube, known)
 
-    def read(rows: slice, columns: slice) -> tuple[Floats, Mask]:
-        return cube[rows, columns], known[rows, columns]
 
-    return read
+@dataclass(frozen=True)
+class _ArrayReader:
+    cube: Floats
+    known: Mask
+
+    def __call__(self, rows: slice, columns: slice) -> tuple[Floats, Mask]:
+        return self.cube[rows, columns], self.known[rows, columns]
 
 
 class _Runner:
@@ -218,34 +318,69 @@ class _Runner:
         self,
         network: nn.Module,
         read: Reader,
+        shape: tuple[int, int, int],
         classes: int | None,
         batch: int | None,
         device: str | torch.device | None,
-        precision: Precision,
         progress: Progress | None,
-        bands: int,
     ) -> None:
+        self.shape, self.bands = shape[:2], shape[2]
+        if isinstance(network, Patchwise):
+            network = dense_patches(network, self.bands) or network
         self.read = read
-        self._network = network
+        self.form: Inference | None = None
+        self.mirror = network.reach if isinstance(network, DensePatches) else 0
+        """Pixels by which the form's images are continued by their mirror image."""
+        self.precision: Precision = "float32"
+        self.network = network
         self._classes = classes
         self._batch = batch
         if device is None:
             first = next(iter(network.parameters()), None)
             device = torch.device("cpu") if first is None else first.device
-        self._device = pick(device) if isinstance(device, str) else device
-        self._precision: Precision = precision
+        self.device = pick(device) if isinstance(device, str) else device
         self._progress = progress
-        self._bands = bands
         self._done = 0
         self.total = 0
+
+    def settle(self, precision: MapPrecision) -> tuple[str, ...]:
+        """Decide on form and precision; say what is not as it was asked for."""
+        if self.device.type == "cpu" and can_fuse():
+            with contextlib.suppress(NotDense):
+                self.form = self.simplified(torch.float32)
+                self._check_classes(self.form.classes)
+        here = has_bfloat16() if self.device.type == "cpu" else True
+        if precision == "float32" or (precision == "auto" and not here):
+            return ()
+        windows = [self.read(*window)[0] for window in _sample(self.shape)]
+        plain, certain = self.form, self._likeliest(windows)
+        self.precision = "bfloat16"
+        if plain is not None:
+            self.form = self.simplified(torch.bfloat16)
+        rounded = self._likeliest(windows)
+        equal = sum(int((a == b).sum()) for a, b in zip(rounded, certain, strict=True))
+        agreement = equal / sum(classes.numel() for classes in certain)
+        if agreement >= AGREEMENT:
+            return ()
+        self.form, self.precision = plain, "float32"
+        return (
+            f"bfloat16 changes the class of {100 * (1 - agreement):.2g} % of the sample's pixels, "
+            "so the map is computed in float32",
+        )
+
+    def simplified(self, dtype: torch.dtype) -> Inference:
+        """Return the inference form, or raise that there is none."""
+        inner = self.network.network if isinstance(self.network, DensePatches) else self.network
+        return Inference(inner, self.bands, dtype)
 
     def default_side(self) -> int:
         """Return the side of the largest square that fits into memory."""
         return int(self._pixels() ** 0.5)
 
-    def batches(self, count: int, pixels: int) -> Iterator[slice]:
+    def batches(self, count: int, pixels: int, most: int | None = None) -> Iterator[slice]:
         """Cut ``count`` windows of ``pixels`` each into batches."""
-        size = self._batch or max(1, min(_LARGEST_BATCH, self._pixels() // pixels))
+        at_once = self._pixels() if self.form is None else _PIXELS_AT_ONCE
+        size = most or self._batch or max(1, min(_LARGEST_BATCH, at_once // pixels))
         for start in range(0, count, size):
             yield slice(start, min(start + size, count))
 
@@ -253,9 +388,9 @@ class _Runner:
     def ready(self, total: int) -> Iterator[None]:
         """Hold the network in evaluation mode, on its device; ``total`` pixels will be read."""
         self._done, self.total = 0, total
-        training = {module: module.training for module in self._network.modules()}
-        self._network.to(self._device)
-        self._network.eval()
+        training = {module: module.training for module in self.network.modules()}
+        self.network.to(self.device)
+        self.network.eval()
         try:
             yield
         finally:
@@ -265,24 +400,59 @@ class _Runner:
     def __call__(self, windows: Sequence[Floats]) -> list[Floats]:
         """Return the probabilities (rows, columns, classes) of windows of one shape."""
         rows, columns, _ = windows[0].shape
-        stack = windows[0][None] if len(windows) == 1 else np.stack(windows)
-        inputs = torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
-        with torch.inference_mode():
-            with autocast(self._device, self._precision):
-                logits = self._network(inputs.to(self._device))
-            self._check(logits, (len(windows), rows, columns))
-            softmax = torch.softmax(logits.float(), dim=1).permute(0, 2, 3, 1)
-            answers: list[Floats] = list(softmax.cpu().numpy())
-        self._done += len(windows) * rows * columns
+        softmax = torch.softmax(self._logits(windows), dim=1).permute(0, 2, 3, 1)
+        answers: list[Floats] = list(softmax.cpu().numpy())
+        self.count(len(windows) * rows * columns)
+        return answers
+
+    def read_mirrored(self, rows: slice, columns: slice) -> tuple[Floats, Mask]:
+        """Read a window that may reach beyond the scene, into its mirror image."""
+        height, width = self.shape
+        if min(rows.start, columns.start) >= 0 and rows.stop <= height and columns.stop <= width:
+            return self.read(rows, columns)
+        down, across = (
+            mirrored(np.arange(axis.start, axis.stop), length)
+            for axis, length in zip((rows, columns), self.shape, strict=True)
+        )
+        top, left = int(down.min()), int(across.min())
+        pixels, valid = self.read(
+            slice(top, int(down.max()) + 1), slice(left, int(across.max()) + 1)
+        )
+        inner = np.ix_(down - top, across - left)
+        return pixels[inner], valid[inner]
+
+    def count(self, pixels: int) -> None:
+        """Say that so many pixels more have been looked at."""
+        self._done += pixels
         if self._progress is not None:
             self._progress(self._done, self.total)
-        return answers
+
+    def _logits(self, windows: Sequence[Floats]) -> torch.Tensor:
+        """Return float32 logits (batch, classes, rows, columns) of windows of one shape."""
+        rows, columns, _ = windows[0].shape
+        stack = windows[0][None] if len(windows) == 1 else np.stack(windows)
+        inputs = torch.from_numpy(stack).permute(0, 3, 1, 2)
+        with torch.inference_mode():
+            if self.form is not None:
+                reach = self.mirror
+                if not reach:
+                    return self.form(inputs)
+                inputs = continued(continued(inputs, reach, 2), reach, 3)
+                return self.form(inputs)[:, :, reach : reach + rows, reach : reach + columns]
+            with autocast(self.device, self.precision):
+                logits = self.network(inputs.contiguous().to(self.device))
+            self._check(logits, (len(windows), rows, columns))
+            return logits.float()
+
+    def _likeliest(self, windows: Sequence[Floats]) -> list[torch.Tensor]:
+        with self.ready(0):
+            return [self._logits([window]).argmax(dim=1) for window in windows]
 
     def _pixels(self) -> int:
         memory: int = _MEMORY
-        if self._device.type == "cuda":
-            memory = max(memory, torch.cuda.mem_get_info(self._device)[0] // 4)
-        return memory // (max(self._bands, _FEWEST_BANDS) * _BYTES_PER_BAND)
+        if self.device.type == "cuda":
+            memory = max(memory, torch.cuda.mem_get_info(self.device)[0] // 4)
+        return memory // (max(self.bands, _FEWEST_BANDS) * _BYTES_PER_BAND)
 
     def _check(self, logits: Any, expected: tuple[int, int, int]) -> None:
         batch, rows, columns = expected
@@ -292,9 +462,12 @@ class _Runner:
                 f"the network answers {shape} to {batch} windows of {rows} x {columns} pixels; a "
                 "map needs (batch, classes, rows, columns), one answer a pixel"
             )
-        if self._classes is not None and shape[1] != self._classes:
+        self._check_classes(int(shape[1]))
+
+    def _check_classes(self, classes: int) -> None:
+        if self._classes is not None and classes != self._classes:
             raise MismatchError(
-                f"the network knows {shape[1]} classes, but {self._classes} classes are named; "
+                f"the network knows {classes} classes, but {self._classes} classes are named; "
                 "give the class names it was trained with"
             )
 
@@ -303,18 +476,190 @@ def _whole(rows: int, columns: int) -> tuple[slice, slice]:
     return slice(0, rows), slice(0, columns)
 
 
-def _exact(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[Block]:
+def _sample(shape: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return up to nine windows spread over the scene."""
+    rows, columns = (
+        sorted({(length - min(_SAMPLE, length)) * part // 2 for part in range(3)})
+        for length in shape
+    )
+    return [
+        (cover(r, _SAMPLE, shape[0]), cover(c, _SAMPLE, shape[1])) for r in rows for c in columns
+    ]
+
+
+def _streamed(
+    runner: _Runner,
+    shape: tuple[int, int],
+    window: int | None,
+    notes: tuple[str, ...],
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> Prediction:
+    """Mode ``plain`` with the inference form."""
+    rows, columns = shape
+    form = runner.form
+    assert form is not None
+    halo = form.halo
+    shared = workers > 1 or scheduler is not None
+    if window is None:
+        tiling = choose_tiling(form, rows, columns)
+        size = (rows, tiling.width)
+        if shared:
+            across = -(-columns // tiling.width)
+            part = -(-rows * across // (4 * workers))
+            size = (min(max(part, 4 * halo.largest, 32), _SHARED // tiling.width + 1), size[1])
+    else:
+        size = (window, window)
+        tiling = Tiling(size[1], max(1, _PIXELS_AT_ONCE // (size[1] + halo.left + halo.right)))
+    cut = list(halo_windows(rows, columns, size, halo))
+    if runner.mirror:
+        cut = [_beyond(each, runner.mirror) for each in cut]
+
+    def blocks() -> Iterator[Block]:
+        if not shared:
+            yield from _streams(runner, cut, tiling.rows)
+            return
+        work = _Work(runner.network, runner.read, (*shape, runner.bands), form.dtype, tiling.rows)
+        threads = max(1, torch.get_num_threads() // workers)
+        found = spread(work, cut, workers, scheduler, threads)
+        with contextlib.closing(found), runner.ready(_total(cut)):
+            for each, answers in zip(cut, found, strict=True):
+                yield from answers
+                runner.count(_total([each]))
+
+    return Prediction(
+        "plain",
+        shape,
+        halo if len(cut) > 1 or runner.mirror else None,
+        ((min(size[0], rows), min(size[1], columns)),),
+        notes,
+        runner.precision,
+        blocks,
+    )
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker does with a window: all that it needs, in a form that can be sent."""
+
+    network: nn.Module
+    read: Reader
+    shape: tuple[int, int, int]
+    dtype: torch.dtype
+    rows: int
+
+    @functools.cached_property
+    def _runner(self) -> _Runner:
+        runner = _Runner(self.network, self.read, self.shape, None, None, "cpu", None)
+        runner.form = runner.simplified(self.dtype)
+        return runner
+
+    def __call__(self, window: HaloWindow) -> list[Block]:
+        return list(_streams(self._runner, [window], self.rows))
+
+
+def _total(cut: Sequence[HaloWindow]) -> int:
+    return sum(window.read_shape[0] * window.read_shape[1] for window in cut)
+
+
+def _beyond(window: HaloWindow, reach: int) -> HaloWindow:
+    """Let a window read as far on all sides, beyond the scene as well."""
+
+    def wider(axis: slice) -> slice:
+        return slice(axis.start - reach, axis.stop + reach)
+
+    return HaloWindow(window.rows, window.columns, wider(window.rows), wider(window.columns))
+
+
+def _streams(runner: _Runner, cut: Sequence[HaloWindow], rows: int) -> Iterator[Block]:
+    """Stream window after window through the network; read the next rows meanwhile."""
+    with runner.ready(_total(cut)), contextlib.closing(ahead(_read(runner, cut))) as strips:
+        for window in cut:
+            yield from _stream(runner, window, strips, rows)
+
+
+def _read(runner: _Runner, cut: Sequence[HaloWindow]) -> Iterator[tuple[Floats, Mask]]:
+    """Read each window from top to bottom."""
+    for window in cut:
+        height, width = window.read_shape
+        strip = max(1, _STRIP // (4 * width * runner.bands))
+        top = window.read_rows.start
+        for start in range(0, height, strip):
+            lines = slice(top + start, top + min(start + strip, height))
+            yield runner.read_mirrored(lines, window.read_columns)
+
+
+def _stream(
+    runner: _Runner,
+    window: HaloWindow,
+    strips: Iterator[tuple[Floats, Mask]],
+    rows: int,
+) -> Iterator[Block]:
+    """Answer one window, in blocks of the rows that one reading lets be answered."""
+    height, width = window.read_shape
+    inner_rows, inner_columns = window.inner
+    assert runner.form is not None
+    stream = runner.form.stream(height)
+    seen = answered = 0
+    known: Mask = np.empty((0, width), dtype=np.bool_)  # of rows that are not yet answered
+    while seen < height:
+        pixels, valid = next(strips)
+        seen += len(valid)
+        known = np.concatenate([known, valid])
+        parts: list[torch.Tensor] = []
+        image = torch.from_numpy(pixels).permute(2, 0, 1)
+        with torch.inference_mode():
+            for lines in torch.split(image, rows, dim=1):
+                logits = stream.push(lines)
+                if logits is not None:
+                    parts.append(logits)
+                runner.count(lines.shape[1] * width)
+            if not parts:
+                continue
+            logits = torch.cat(parts, dim=1)[:, :, inner_columns].permute(1, 2, 0)
+            probabilities = torch.softmax(logits, dim=2).numpy()
+        begin = max(answered, inner_rows.start)
+        end = min(answered + len(probabilities), inner_rows.stop)
+        if begin < end:
+            kept = slice(begin - answered, end - answered)
+            top = window.read_rows.start
+            yield Block(
+                slice(top + begin, top + end),
+                window.columns,
+                probabilities[kept],
+                known[kept, inner_columns],
+            )
+        answered += len(probabilities)
+        known = known[len(probabilities) :]
+
+
+def _exact(
+    runner: _Runner, cut: Sequence[HaloWindow], at_once: int | None = None, multiple: int = 1
+) -> Iterator[Block]:
     """Yield one block for each halo window; neighbours of one shape share a forward pass."""
-    total = sum(window.read_shape[0] * window.read_shape[1] for window in cut)
+    total = 0
+    for window in cut:
+        height, width = (length + -length % multiple for length in window.read_shape)
+        total += height * width
     with runner.ready(total):
         for group in _runs(cut):
             height, width = group[0].read_shape
-            for part in runner.batches(len(group), height * width):
+            for part in runner.batches(len(group), height * width, at_once):
                 windows = group[part]
                 seen = [runner.read(w.read_rows, w.read_columns) for w in windows]
-                answers = runner([pixels for pixels, _ in seen])
+                answers = runner([_continued(pixels, multiple) for pixels, _ in seen])
                 for w, (_, valid), answer in zip(windows, seen, answers, strict=True):
                     yield Block(w.rows, w.columns, answer[w.inner], valid[w.inner])
+
+
+def _continued(pixels: Floats, multiple: int) -> Floats:
+    """Continue a window by its mirror image, until its sides are multiples of a number."""
+    for axis in (0, 1):
+        length = pixels.shape[axis]
+        beyond = -length % multiple
+        if beyond:
+            pixels = pixels.take(mirrored(np.arange(length + beyond), length), axis=axis)
+    return pixels
 
 
 def _runs(cut: Sequence[HaloWindow]) -> Iterator[list[HaloWindow]]:

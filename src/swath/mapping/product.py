@@ -16,6 +16,7 @@ import numpy.typing as npt
 from swath.core.errors import DataError, MismatchError, RunError
 from swath.core.files import atomic_path
 from swath.data.labels import Colour, LabelMap, palette
+from swath.mapping.ahead import ahead
 
 if TYPE_CHECKING:
     from swath.data.scene import Scene
@@ -25,6 +26,7 @@ __all__ = ["ClassTable", "Written", "entropy_bits", "read_map", "storage", "writ
 
 PathLike = str | os.PathLike[str]
 
+_TILE = 256
 _WITHOUT_CLASS: Colour = (0, 0, 0)
 
 
@@ -159,12 +161,19 @@ def write_map(
     about = {
         f"CLASS_{value}": name for value, name in zip(classes.original, classes.names, strict=True)
     }
+    # Strips that do not hold whole rows would write lines of the file again and again.
+    tiled = prediction.mode == "plain" and prediction.window[0][1] < columns
     with contextlib.ExitStack() as files:
         chart = files.enter_context(
-            _geotiff(path, prediction.shape, scene, dtype=dtype, nodata=nodata)
+            _geotiff(path, prediction.shape, scene, dtype=dtype, nodata=nodata, tiled=tiled)
         )
         chart.set_band_description(1, "class")
-        chart.update_tags(SCENE=scene.name, MODE=prediction.mode, **dict(tags or {}))
+        chart.update_tags(
+            SCENE=scene.name,
+            MODE=prediction.mode,
+            PRECISION=prediction.precision,
+            **dict(tags or {}),
+        )
         chart.update_tags(1, CLASSES=",".join(map(str, classes.original)), **about)
         if dtype == "uint8":
             colours = dict(zip(classes.original, classes.colours, strict=True))
@@ -181,6 +190,7 @@ def write_map(
                     dtype="float32",
                     nodata=np.nan,
                     count=len(classes),
+                    tiled=tiled,
                 )
             )
             likely.descriptions = classes.names
@@ -189,11 +199,13 @@ def write_map(
         doubt: Any = None
         if entropy is not None:
             doubt = files.enter_context(
-                _geotiff(entropy, prediction.shape, scene, dtype="float32", nodata=np.nan)
+                _geotiff(
+                    entropy, prediction.shape, scene, dtype="float32", nodata=np.nan, tiled=tiled
+                )
             )
             doubt.set_band_description(1, "entropy")
             doubt.units = ("bit",)
-        for block in prediction:
+        for block in ahead(iter(prediction)):
             window = rasterio.windows.Window.from_slices(block.rows, block.columns)
             best = _classes_of(block, len(classes))
             chart.write(values[best], 1, window=window)
@@ -327,6 +339,7 @@ def _geotiff(
     dtype: str,
     nodata: float,
     count: int = 1,
+    tiled: bool = False,
 ) -> Iterator[Any]:
     """Open a GeoTIFF for writing that replaces ``path`` once it is complete."""
     import rasterio
@@ -343,6 +356,8 @@ def _geotiff(
         "interleave": "band",
         "bigtiff": "IF_SAFER",
     }
+    if tiled and min(shape) > _TILE:
+        profile |= {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE}
     if scene.crs is not None:
         profile["crs"] = rasterio.crs.CRS.from_wkt(scene.crs)
     if scene.transform is not None:

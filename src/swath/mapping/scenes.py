@@ -17,7 +17,15 @@ from swath.core.devices import Precision
 from swath.core.errors import MismatchError
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
-from swath.mapping.engine import MapMode, Prediction, Progress, Reader, predict, read_array
+from swath.mapping.engine import (
+    MapMode,
+    MapPrecision,
+    Prediction,
+    Progress,
+    Reader,
+    predict,
+    read_array,
+)
 from swath.mapping.product import ClassTable, read_map, write_map, write_png
 from swath.networks.receptive_field import Halo
 
@@ -40,6 +48,7 @@ class MapResult:
     missing : pixels without data.
     notes : what differs from what was asked for, and why.
     halo : of mode ``plain``, where the scene had to be cut.
+    precision : in which it was computed; see :func:`swath.mapping.engine.predict`.
     indices : int16 (rows, columns), class of each pixel, -1 without data, if it was asked for.
     """
 
@@ -51,6 +60,7 @@ class MapResult:
     missing: int
     notes: tuple[str, ...] = ()
     halo: Halo | None = None
+    precision: Precision = "float32"
     indices: npt.NDArray[np.int16] | None = None
 
 
@@ -71,10 +81,13 @@ def map_scene(
     crop: int = 32,
     scales: Sequence[int] = (16, 32, 48),
     window: int | None = None,
+    context: int | None = None,
     halo: Halo | None = None,
     batch: int | None = None,
     device: str | torch.device | None = None,
-    precision: Precision = "float32",
+    precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> MapResult:
     """Map a scene and write the map; see :func:`~swath.mapping.engine.predict` for the modes.
@@ -109,10 +122,13 @@ def map_scene(
         crop=crop,
         scales=scales,
         window=window,
+        context=context,
         halo=halo,
         batch=batch,
         device=device,
         precision=precision,
+        workers=workers,
+        scheduler=scheduler,
         progress=progress,
     )
     written = write_map(
@@ -139,6 +155,7 @@ def map_scene(
         missing=written.missing,
         notes=prediction.notes,
         halo=prediction.halo,
+        precision=prediction.precision,
         indices=written.indices,
     )
 
@@ -153,10 +170,13 @@ def predict_scene(
     crop: int = 32,
     scales: Sequence[int] = (16, 32, 48),
     window: int | None = None,
+    context: int | None = None,
     halo: Halo | None = None,
     batch: int | None = None,
     device: str | torch.device | None = None,
-    precision: Precision = "float32",
+    precision: MapPrecision = "float32",
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the class probabilities (rows, columns, classes) of a scene that fits into memory.
@@ -181,10 +201,13 @@ def predict_scene(
         crop=crop,
         scales=scales,
         window=window,
+        context=context,
         halo=halo,
         batch=batch,
         device=device,
         precision=precision,
+        workers=workers,
+        scheduler=scheduler,
         progress=progress,
     )
     return prediction.array()
@@ -207,8 +230,16 @@ def scene_reader(scene: Scene | npt.NDArray[np.float32], scaling: Scaling | None
     if not isinstance(scene, Scene):
         return read_array(scene if scaling is None else scaling.apply(scene))
 
-    def read(rows: slice, columns: slice) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        pixels, valid = scene.read_valid(rows, columns)
-        return (pixels if scaling is None else scaling.apply(pixels, valid)), valid
+    return _SceneReader(scene, scaling)
 
-    return read
+
+@dataclass(frozen=True)
+class _SceneReader:
+    scene: Scene
+    scaling: Scaling | None
+
+    def __call__(
+        self, rows: slice, columns: slice
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        pixels, valid = self.scene.read_valid(rows, columns)
+        return (pixels if self.scaling is None else self.scaling.apply(pixels, valid)), valid

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from swath.networks.receptive_field import Halo
 
-__all__ = ["HaloWindow", "cover", "halo_windows", "published_starts"]
+__all__ = ["HaloWindow", "context_windows", "cover", "halo_windows", "published_starts"]
 
 
 @dataclass(frozen=True)
@@ -60,17 +60,49 @@ def published_starts(length: int, crop: int, step: int) -> tuple[int, ...]:
     return (*range(0, last, step), last)
 
 
-def halo_windows(rows: int, columns: int, size: int, halo: Halo) -> Iterator[HaloWindow]:
-    """Cut a scene into cores of ``size`` x ``size`` with the surroundings their answers need.
+def halo_windows(
+    rows: int, columns: int, size: int | tuple[int, int], halo: Halo
+) -> Iterator[HaloWindow]:
+    """Cut a scene into cores of ``size`` (rows, columns) with the surroundings their answers need.
 
     The cores lie side by side from the top left and cover each pixel once.  What is read ends at
     the border of the scene, so a network meets its own zero padding there and nowhere else, and
     the kept answers are those of one pass over the whole scene.  Cores and readings begin at
     multiples of the network's stride.
     """
-    for core_rows, read_rows in _axis(rows, size, halo.top, halo.bottom, halo.stride):
-        for core_columns, read_columns in _axis(columns, size, halo.left, halo.right, halo.stride):
+    high, wide = (size, size) if isinstance(size, int) else size
+    for core_rows, read_rows in _axis(rows, high, halo.top, halo.bottom, halo.stride):
+        for core_columns, read_columns in _axis(columns, wide, halo.left, halo.right, halo.stride):
             yield HaloWindow(core_rows, core_columns, read_rows, read_columns)
+
+
+def context_windows(rows: int, columns: int, context: int) -> Iterator[HaloWindow]:
+    """Cut a scene into windows of ``context`` x ``context`` for a network that looks everywhere.
+
+    Windows lie on a fixed grid from the top left, the last flush with the border, and overlap by
+    twice a quarter of their side; a window answers for what is left of it without that quarter,
+    and up to the border of the scene where it touches it.  An axis no longer than ``context`` has
+    one window, cut to it.
+
+    >>> [(w.rows, w.read_rows) for w in context_windows(10, 4, 8)]
+    [(slice(0, 4, None), slice(0, 8, None)), (slice(4, 10, None), slice(2, 10, None))]
+    """
+    for core_rows, read_rows in _context_axis(rows, context):
+        for core_columns, read_columns in _context_axis(columns, context):
+            yield HaloWindow(core_rows, core_columns, read_rows, read_columns)
+
+
+def _context_axis(length: int, context: int) -> list[tuple[slice, slice]]:
+    if min(length, context) < 1:
+        raise ValueError(f"length {length} and context {context} must be at least 1")
+    margin = context // 4
+    starts = published_starts(length, context, max(1, context - 2 * margin))
+    ends = [*(start + margin for start in starts[1:]), length]
+    begins = [0, *ends[:-1]]
+    return [
+        (slice(begin, end), cover(start, context, length))
+        for begin, end, start in zip(begins, ends, starts, strict=True)
+    ]
 
 
 def cover(start: int, window: int, length: int) -> slice:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from swath.networks.receptive_field import Halo
 from swath.tasks.label_patches import mirrored
 
-__all__ = ["Patchwise", "patch_network"]
+__all__ = ["Patchwise", "continued", "patch_network"]
 
 _PATCHES = 256  # in one pass of the inner network on a processor,
 _PATCHES_ON_ACCELERATOR = 4096  # which needs more of them to be busy
@@ -41,7 +41,7 @@ class Patchwise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes, rows, columns) of images (batch, bands, rows, columns)."""
         batch, _, rows, columns = x.shape
-        padded = self._continued(self._continued(x, 2), 3)
+        padded = continued(continued(x, self.halo.top, 2), self.halo.top, 3)
         # (batch, rows, columns, bands, patch, patch): a view, nothing is copied yet
         patches = padded.unfold(2, self.patch, 1).unfold(3, self.patch, 1).movedim(1, 3)
         pixels = torch.arange(batch * rows * columns, device=x.device)
@@ -52,11 +52,12 @@ class Patchwise(nn.Module):
         ]
         return torch.cat(logits).view(batch, rows, columns, -1).movedim(3, 1)
 
-    def _continued(self, x: Tensor, axis: int) -> Tensor:
-        """Put half a patch of mirror image before and behind an axis."""
-        reach, length = self.patch // 2, x.shape[axis]
-        places = mirrored(np.arange(-reach, length + reach), length)
-        return x.index_select(axis, torch.from_numpy(places).to(x.device))
+
+def continued(x: Tensor, reach: int, axis: int) -> Tensor:
+    """Put so many pixels of mirror image before and behind an axis."""
+    length = x.shape[axis]
+    places = mirrored(np.arange(-reach, length + reach), length)
+    return x.index_select(axis, torch.from_numpy(places).to(x.device))
 
 
 def patch_network(network: nn.Module) -> nn.Module:
