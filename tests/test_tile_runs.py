@@ -12,7 +12,7 @@ import rasterio
 import torch
 from safetensors.numpy import load_file
 from tile_files import write, write_bright
-from tile_runs import by_trials, comparator
+from tile_runs import by_trials, comparator, with_supernet
 
 import swath
 from swath.core.errors import RecipeError, RunError, SwathError, UnknownName
@@ -145,7 +145,7 @@ def test_a_search_with_a_supernet(tiles: Path, tmp_path: Path) -> None:
     judged = ("recalibration=2", "enumerate=1", "population=3", "generations=1", "parents=2")
     short = [f"one_shot.training.{one}" for one in training]
     short += [f"one_shot.{one}" for one in (*judged, "crossover=1")]
-    run = by_trials(tiles, tmp_path / "run", *short, strategy="spos", trials=None)
+    run = with_supernet(tiles, tmp_path / "run", *short)
     check_figures(run, tiles)
     ranking = json.loads((run.path / "search" / "ranking.json").read_text())
     assert ranking

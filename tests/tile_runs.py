@@ -16,7 +16,6 @@ SHORT = [
     "training.validate_every=1",
     "training.window=16",
     "training.batch=2",
-    "study.iterations=1",
 ]
 SPLIT: dict[str, Any] = {"test": 3, "validation": 2}
 
@@ -25,14 +24,30 @@ def by_trials(tiles: Path, out: Path, *overrides: str, **given: Any) -> swath.Ru
     """Search seg101 by three random trials."""
     options: dict[str, Any] = {"strategy": "random", "trials": 3, "space": "seg101"} | SPLIT | given
     return swath.search(
-        tiles=tiles, out=out, overrides=[*SPACE, *SHORT, *overrides], device="cpu", **options
+        tiles=tiles,
+        out=out,
+        overrides=[*SPACE, *SHORT, "study.iterations=1", *overrides],
+        device="cpu",
+        **options,
+    )
+
+
+def with_supernet(tiles: Path, out: Path, *overrides: str) -> swath.Run:
+    """Search seg101 with a supernet."""
+    return swath.search(
+        tiles=tiles,
+        out=out,
+        space="seg101",
+        strategy="spos",
+        overrides=[*SPACE, *SHORT, *overrides],
+        device="cpu",
+        **SPLIT,
     )
 
 
 def comparator(tiles: Path, out: Path, *overrides: str, **given: Any) -> swath.Run:
     """Train a U-Net."""
-    short = [one for one in SHORT if not one.startswith("study")]
     options = {"network": "unet"} | SPLIT | given
     return swath.search(
-        tiles=tiles, out=out, overrides=[*short, *overrides], device="cpu", **options
+        tiles=tiles, out=out, overrides=[*SHORT, *overrides], device="cpu", **options
     )

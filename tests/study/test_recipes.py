@@ -271,7 +271,7 @@ def test_a_network_is_named_with_or_without_options() -> None:
     assert full is not None
     assert (plain.name, plain.options) == ("unet", {})
     assert (full.name, full.options) == ("unet", {"backbone": "narrow"})
-    over = resolve({"network": "unet"}, overrides=["network.options.backbone=narrow"])
+    over = resolve({"network": {"name": "unet"}}, overrides=["network.options.backbone=narrow"])
     assert over.network == full
     assert resolve(yaml.safe_load(over.to_yaml())) == over
 
