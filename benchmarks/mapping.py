@@ -60,6 +60,7 @@ OPERATORS = (
 )
 INPUTS = ("0,1", "1,2", "1,3")
 AUTHORS = "authors' form"
+BY_PROCESSOR = False
 SECTIONS = ("forms", "sizes", "modes", "patches", "large")
 
 
@@ -129,9 +130,12 @@ def turns(variants: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
         run()
     for _ in range(rounds):
         for name, run in variants.items():
-            begun = time.perf_counter()
+            begun, busy = time.perf_counter(), time.process_time()
             amount = run()
-            rates[name].append(amount / (time.perf_counter() - begun))
+            seconds = time.perf_counter() - begun
+            if BY_PROCESSOR:
+                seconds = (time.process_time() - busy) / torch.get_num_threads()
+            rates[name].append(amount / seconds)
     return rates
 
 
@@ -547,6 +551,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
     parser.add_argument("--rounds", type=int)
+    parser.add_argument(
+        "--processor-seconds",
+        action="store_true",
+        help="count the time of the processor, divided by the threads, instead of the clock's: "
+        "for a machine that does other work (with OMP_WAIT_POLICY=passive)",
+    )
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--weights", type=Path, help="keep the trained weights in this file")
     parser.add_argument("--folder", help="for the large scene; by default the system's")
@@ -554,6 +564,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small scenes, few rounds")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
+    global BY_PROCESSOR
+    BY_PROCESSOR = options.processor_seconds
     torch.set_num_threads(options.threads)
     quick, rounds = options.quick, options.rounds or (3 if options.quick else 7)
     about = {
@@ -562,6 +574,7 @@ def main() -> None:
             "processor": processor(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "clock": "processor" if BY_PROCESSOR else "wall",
             "load_before": round(os.getloadavg()[0], 1),
             "python": platform.python_version(),
             "torch": torch.__version__,

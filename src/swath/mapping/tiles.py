@@ -14,6 +14,7 @@ __all__ = ["Tiling", "choose_tiling"]
 
 _WIDTHS = (256, 512, 1024, 2048)
 _PIXELS = (2048, 4096, 8192)
+_WHOLE = 1536
 _SECONDS = 3.0
 _WORTH_MEASURING = 1 << 20
 _PUSHES = 3
@@ -42,17 +43,17 @@ def choose_tiling(form: Inference, rows: int, columns: int) -> Tiling:
     falls out of the cache.  Large scenes are worth a measurement of a few seconds, once per
     network and process; small ones take what did best on the machines tried.
     """
-    widest = _WIDTHS[-1]
-    if columns <= widest + widest // 2:
-        widths: tuple[int, ...] = (columns,)
-    else:
-        widths = _WIDTHS
+    # What the cache holds is a number of bytes.
+    usual = _PIXELS[1] * 4 // form.dtype.itemsize
+    whole = (columns,) if columns <= _WHOLE else ()
+    widths = whole or (_WIDTHS[1],)
     if rows * columns < _WORTH_MEASURING:
-        return Tiling(widths[0], _rows(_PIXELS[1], widths[0]))
+        return Tiling(widths[0], _rows(usual, widths[0]))
+    widths = (*(width for width in _WIDTHS if width < columns), *whole)
     shape = tuple((node.kind, node.channels, node.bands) for node in form.nodes)
     key = (shape, form.dtype, torch.get_num_threads(), widths)
     if key not in _known:
-        _known[key] = _fastest(form, widths)
+        _known[key] = _fastest(form, widths, columns)
     return _known[key]
 
 
@@ -60,7 +61,7 @@ def _rows(pixels: int, width: int) -> int:
     return max(1, round(pixels / width))
 
 
-def _fastest(form: Inference, widths: tuple[int, ...]) -> Tiling:
+def _fastest(form: Inference, widths: tuple[int, ...], columns: int) -> Tiling:
     """Time the candidates, from the likeliest on, until the time is over."""
     halo = form.halo
     tried: dict[Tiling, float] = {}
@@ -71,7 +72,7 @@ def _fastest(form: Inference, widths: tuple[int, ...]) -> Tiling:
                 break
             tiling = Tiling(width, _rows(pixels, width))
             if tiling not in tried:
-                beside = 0 if len(widths) == 1 else halo.left + halo.right
+                beside = 0 if width == columns else halo.left + halo.right
                 tried[tiling] = _seconds(form, tiling.rows, width + beside) / (tiling.rows * width)
     return min(tried, key=lambda tiling: tried[tiling])
 
