@@ -13,8 +13,8 @@ from tile_files import image, mask, write, write_bright
 from tile_runs import SHORT, SPACE
 
 SPLIT = ["--set", "task.test=2", "--set", "task.validation=2"]
-SEARCH = [word for one in (*SPACE, *SHORT) for word in ("--set", one)] + SPLIT
-TRAIN = [w for one in SHORT if "study" not in one for w in ("--set", one)] + SPLIT
+SEARCH = [word for one in (*SPACE, *SHORT, "study.iterations=1") for word in ("--set", one)] + SPLIT
+TRAIN = [w for one in SHORT for w in ("--set", one)] + SPLIT
 
 
 @pytest.fixture(scope="module")
