@@ -271,23 +271,28 @@ def modes(network: nn.Module, pixels: np.ndarray, rounds: int, quick: bool) -> d
 
 
 class PatchNetwork(nn.Module):
-    """A 3-D network of valid convolutions on patches of 5, as many of DeepHyperX's are.
+    """A 3-D network of valid convolutions on patches, as many of DeepHyperX's are.
 
-    Two convolutions, of 16 and 32 kernels, and a linear layer.
+    The first kernel has 7 bands, all others 3; a linear layer follows.
+
+    Parameters
+    ----------
+    kernels : how many each convolution has; each takes two rows and columns of the patch.
     """
 
-    patch = 5
-
-    def __init__(self) -> None:
+    def __init__(self, kernels: tuple[int, ...]) -> None:
         super().__init__()
-        self.first = nn.Conv3d(1, 16, (7, 3, 3), padding=(1, 0, 0))
-        self.second = nn.Conv3d(16, 32, (3, 3, 3), padding=(1, 0, 0))
-        self.last = nn.Linear(32 * (BANDS - 4), CLASSES)
+        layers: list[nn.Module] = []
+        for layer, (inputs, outputs) in enumerate(zip((1, *kernels), kernels, strict=False)):
+            extent = 3 if layer else 7
+            layers.append(nn.Conv3d(inputs, outputs, (extent, 3, 3), padding=(1, 0, 0)))
+            layers.append(nn.ReLU())
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(kernels[-1] * (BANDS - 4), CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of patches."""
-        y = torch.relu(self.second(torch.relu(self.first(x.unsqueeze(1)))))
-        return self.last(y.flatten(1))
+        return self.last(self.layers(x.unsqueeze(1)).flatten(1))
 
 
 def flat_patch_network() -> nn.Module:
@@ -319,7 +324,8 @@ def patches(pixels: np.ndarray, rounds: int, quick: bool) -> dict[str, Any]:
     """Patch networks against their dense form, with equal weights and equal outputs."""
     result: dict[str, Any] = {}
     for name, make, patch in (
-        ("3-D, patches of 5", PatchNetwork, 5),
+        ("3-D, patches of 5", lambda: PatchNetwork((16, 32)), 5),
+        ("3-D, patches of 9", lambda: PatchNetwork((8, 8, 16, 16)), 9),
         ("2-D, patches of 7", flat_patch_network, 7),
     ):
         torch.manual_seed(0)
