@@ -450,7 +450,6 @@ def large(quick: bool, folder: str | None) -> dict[str, Any]:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "GDAL_CACHEMAX": "400"},
         )
         if done.returncode:
             raise SystemExit(done.stderr)
