@@ -393,7 +393,7 @@ def write_large(path: Path, rows: int) -> None:
 
 
 MAP_LARGE = """
-import json, resource, sys, time
+import json, re, sys, time
 sys.path.insert(0, sys.argv[1])
 import torch
 from mapping import CLASSES, LARGE_BANDS, final_network
@@ -418,20 +418,22 @@ with torch.inference_mode():
     network(torch.zeros(1, LARGE_BANDS, 32, 32))
 scaling = Scaling("standard", (0.0,) * LARGE_BANDS, (1.0,) * LARGE_BANDS)
 classes = ClassTable(tuple("abcdefghi"), tuple(range(1, CLASSES + 1)))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# The highest resident memory of this program; ru_maxrss would count the one that started it.
+highest = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = highest()
 begun = time.perf_counter()
 made = map_scene(network, Scene("large", Upper()), folder + "/map.tif", scaling=scaling,
                  classes=classes, precision=precision)
 seconds = time.perf_counter() - begun
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = highest()
 print(json.dumps({"seconds": seconds, "before_mib": before / 1024, "after_mib": after / 1024,
                   "precision": made.precision, "notes": made.notes, "mapped": sum(made.counts)}))
 """
 
 
-def large(quick: bool, folder: str | None) -> dict[str, Any]:
+def large(quick: bool, folder: str | None, rows: int | None) -> dict[str, Any]:
     """Map the upper rows of a scene that is larger than memory, from file to file."""
-    rows = 32 if quick else 512
+    rows = rows or (32 if quick else 512)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "scene.tif"
         write_large(path, rows)
@@ -565,6 +567,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--weights", type=Path, help="keep the trained weights in this file")
     parser.add_argument("--folder", help="for the large scene; by default the system's")
+    parser.add_argument("--large-rows", type=int, help="rows of the large scene that are mapped")
     parser.add_argument("--out", type=Path, help="add the figures to this JSON file")
     parser.add_argument("--quick", action="store_true", help="small scenes, few rounds")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
@@ -600,7 +603,7 @@ def main() -> None:
         if "patches" in options.only:
             results["patches"] = patches(pixels, rounds, quick)
     if "large" in options.only:
-        results["large"] = large(quick, options.folder)
+        results["large"] = large(quick, options.folder, options.large_rows)
     print(tables(results))
     results = {name: about | found for name, found in results.items()}
     if options.out:
