@@ -271,23 +271,28 @@ def modes(network: nn.Module, pixels: np.ndarray, rounds: int, quick: bool) -> d
 
 
 class PatchNetwork(nn.Module):
-    """A 3-D network of valid convolutions on patches of 5, as many of DeepHyperX's are.
+    """A 3-D network of valid convolutions on patches, as many of DeepHyperX's are.
 
-    Two convolutions, of 16 and 32 kernels, and a linear layer.
+    The first kernel has 7 bands, all others 3; a linear layer follows.
+
+    Parameters
+    ----------
+    kernels : how many each convolution has; each takes two rows and columns of the patch.
     """
 
-    patch = 5
-
-    def __init__(self) -> None:
+    def __init__(self, kernels: tuple[int, ...]) -> None:
         super().__init__()
-        self.first = nn.Conv3d(1, 16, (7, 3, 3), padding=(1, 0, 0))
-        self.second = nn.Conv3d(16, 32, (3, 3, 3), padding=(1, 0, 0))
-        self.last = nn.Linear(32 * (BANDS - 4), CLASSES)
+        layers: list[nn.Module] = []
+        for layer, (inputs, outputs) in enumerate(zip((1, *kernels), kernels, strict=False)):
+            extent = 3 if layer else 7
+            layers.append(nn.Conv3d(inputs, outputs, (extent, 3, 3), padding=(1, 0, 0)))
+            layers.append(nn.ReLU())
+        self.layers = nn.Sequential(*layers)
+        self.last = nn.Linear(kernels[-1] * (BANDS - 4), CLASSES)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits of patches."""
-        y = torch.relu(self.second(torch.relu(self.first(x.unsqueeze(1)))))
-        return self.last(y.flatten(1))
+        return self.last(self.layers(x.unsqueeze(1)).flatten(1))
 
 
 def flat_patch_network() -> nn.Module:
@@ -319,7 +324,8 @@ def patches(pixels: np.ndarray, rounds: int, quick: bool) -> dict[str, Any]:
     """Patch networks against their dense form, with equal weights and equal outputs."""
     result: dict[str, Any] = {}
     for name, make, patch in (
-        ("3-D, patches of 5", PatchNetwork, 5),
+        ("3-D, patches of 5", lambda: PatchNetwork((16, 32)), 5),
+        ("3-D, patches of 9", lambda: PatchNetwork((8, 8, 16, 16)), 9),
         ("2-D, patches of 7", flat_patch_network, 7),
     ):
         torch.manual_seed(0)
@@ -387,7 +393,7 @@ def write_large(path: Path, rows: int) -> None:
 
 
 MAP_LARGE = """
-import json, resource, sys, time
+import json, re, sys, time
 sys.path.insert(0, sys.argv[1])
 import torch
 from mapping import CLASSES, LARGE_BANDS, final_network
@@ -412,20 +418,22 @@ with torch.inference_mode():
     network(torch.zeros(1, LARGE_BANDS, 32, 32))
 scaling = Scaling("standard", (0.0,) * LARGE_BANDS, (1.0,) * LARGE_BANDS)
 classes = ClassTable(tuple("abcdefghi"), tuple(range(1, CLASSES + 1)))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# The highest resident memory of this program; ru_maxrss would count the one that started it.
+highest = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = highest()
 begun = time.perf_counter()
 made = map_scene(network, Scene("large", Upper()), folder + "/map.tif", scaling=scaling,
                  classes=classes, precision=precision)
 seconds = time.perf_counter() - begun
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+after = highest()
 print(json.dumps({"seconds": seconds, "before_mib": before / 1024, "after_mib": after / 1024,
                   "precision": made.precision, "notes": made.notes, "mapped": sum(made.counts)}))
 """
 
 
-def large(quick: bool, folder: str | None) -> dict[str, Any]:
+def large(quick: bool, folder: str | None, rows: int | None) -> dict[str, Any]:
     """Map the upper rows of a scene that is larger than memory, from file to file."""
-    rows = 32 if quick else 512
+    rows = rows or (32 if quick else 512)
     with tempfile.TemporaryDirectory(dir=folder) as place:
         path = Path(place) / "scene.tif"
         write_large(path, rows)
@@ -444,7 +452,6 @@ def large(quick: bool, folder: str | None) -> dict[str, Any]:
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "GDAL_CACHEMAX": "400"},
         )
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -560,6 +567,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="of torch")
     parser.add_argument("--weights", type=Path, help="keep the trained weights in this file")
     parser.add_argument("--folder", help="for the large scene; by default the system's")
+    parser.add_argument("--large-rows", type=int, help="rows of the large scene that are mapped")
     parser.add_argument("--out", type=Path, help="add the figures to this JSON file")
     parser.add_argument("--quick", action="store_true", help="small scenes, few rounds")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
@@ -595,7 +603,7 @@ def main() -> None:
         if "patches" in options.only:
             results["patches"] = patches(pixels, rounds, quick)
     if "large" in options.only:
-        results["large"] = large(quick, options.folder)
+        results["large"] = large(quick, options.folder, options.large_rows)
     print(tables(results))
     results = {name: about | found for name, found in results.items()}
     if options.out:

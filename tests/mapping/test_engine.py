@@ -15,8 +15,10 @@ from torch.nn import functional as F
 from swath.core.errors import MismatchError, RecipeError
 from swath.data.scaling import Scaling
 from swath.data.scene import array_scene
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import MapMode, predict, read_array
 from swath.mapping.scenes import predict_scene
+from swath.spaces import create
+from swath.spaces.base import InputSpec, OutputSpec
 
 BANDS, CLASSES = 3, 4
 
@@ -306,6 +308,55 @@ def test_bfloat16_agrees_and_answers_float32() -> None:
     result = predict_scene(network, pixels, precision="bfloat16", device="cpu")
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, one_pass(network, pixels), atol=0.03)
+
+
+def test_bfloat16_that_changes_classes_is_not_taken() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(BANDS, BANDS, 1), nn.ReLU(), nn.Conv2d(BANDS, CLASSES, 1))
+    with torch.no_grad():  # the class is the largest band
+        network[0].weight.copy_(torch.eye(BANDS)[:, :, None, None])
+        network[0].bias.zero_()
+        network[2].weight.copy_(torch.eye(CLASSES, BANDS)[:, :, None, None])
+        network[2].bias.copy_(torch.tensor([0.0, 0.0, 0.0, -9.0]))
+    alike = 1 + 1e-3 * cube(60, 70)
+    noticed = predict(network, read_array(alike), alike.shape, precision="bfloat16")
+    assert noticed.precision == "float32"
+    assert "changes the class of" in noticed.notes[0]
+    np.testing.assert_allclose(noticed.array(), one_pass(network, alike), atol=1e-6)
+    apart = np.round(4 * cube(60, 70))
+    taken = predict(network, read_array(apart), apart.shape, precision="bfloat16")
+    assert taken.precision == "bfloat16"
+    assert not taken.notes
+    best = taken.array().argmax(2) == one_pass(network, apart).argmax(2)
+    assert best.mean() >= 0.999
+    # the same for networks that have no inference form
+    pooled = nn.Sequential(*network, nn.MaxPool2d(1))
+    noticed = predict(pooled, read_array(alike), alike.shape, precision="bfloat16")
+    assert (noticed.precision, len(noticed.notes)) == ("float32", 1)
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 100),
+    rows=st.integers(1, 70),
+    columns=st.integers(1, 70),
+    window=st.integers(12, 50),
+    mode=st.sampled_from(["plain", "ov"]),
+)
+def test_cell_networks_in_any_windows(
+    seed: int, rows: int, columns: int, window: int, mode: MapMode
+) -> None:
+    torch.manual_seed(seed)
+    space = create("hsi3d", base_width=2, stem_width=3, head_width=8)
+    network = space.build(
+        space.sample(np.random.default_rng(seed)), InputSpec(BANDS), OutputSpec(CLASSES)
+    )
+    pixels = cube(rows, columns, seed)
+    prediction = predict(
+        network, read_array(pixels), pixels.shape, mode=mode, window=window, crop=100
+    )
+    # windows of 100 are cut to the scene: all modes are one pass
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-4)
 
 
 def test_scene_is_scaled_and_pixels_without_data_are_zero() -> None:

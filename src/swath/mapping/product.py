@@ -27,6 +27,7 @@ __all__ = ["ClassTable", "Written", "entropy_bits", "read_map", "storage", "writ
 PathLike = str | os.PathLike[str]
 
 _TILE = 256
+_CACHE = 400 * 2**20
 _WITHOUT_CLASS: Colour = (0, 0, 0)
 
 
@@ -164,6 +165,7 @@ def write_map(
     # Strips that do not hold whole rows would write lines of the file again and again.
     tiled = prediction.mode == "plain" and prediction.window[0][1] < columns
     with contextlib.ExitStack() as files:
+        files.enter_context(_bounded_cache())
         chart = files.enter_context(
             _geotiff(path, prediction.shape, scene, dtype=dtype, nodata=nodata, tiled=tiled)
         )
@@ -384,6 +386,17 @@ def _check_whole(path: Path, shape: tuple[int, int]) -> None:
 
     with _quiet(), rasterio.open(path) as file:
         file.read(file.count, window=((shape[0] - 1, shape[0]), (0, shape[1])))
+
+
+def _bounded_cache() -> contextlib.AbstractContextManager[Any]:
+    """Keep GDAL from caching a twentieth of the machine's memory, unless a size was set."""
+    import rasterio
+
+    outer = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    if "GDAL_CACHEMAX" in os.environ or "GDAL_CACHEMAX" in outer:
+        return contextlib.nullcontext()
+    environment: contextlib.AbstractContextManager[Any] = rasterio.Env(GDAL_CACHEMAX=_CACHE)
+    return environment
 
 
 @contextlib.contextmanager

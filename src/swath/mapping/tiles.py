@@ -12,7 +12,7 @@ from swath.networks.inference import Inference
 
 __all__ = ["Tiling", "choose_tiling"]
 
-_WIDTHS = (256, 512, 1024, 2048)
+_WIDTHS = (256, 512, 1024)
 _PIXELS = (2048, 4096, 8192)
 _WHOLE = 1536
 _SECONDS = 3.0
