@@ -8,6 +8,7 @@ import typer
 
 from swath import __version__
 from swath.cli import (
+    bench,
     correlate,
     data,
     demo,
@@ -67,4 +68,5 @@ app.command("strategies")(listings.strategies)
 app.command("estimators")(listings.estimators)
 app.command("proxies")(proxies.proxies)
 app.add_typer(listings.recipes, name="recipes")
+app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
