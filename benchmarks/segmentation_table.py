@@ -47,7 +47,7 @@ from swath.estimators._table_file import write_table
 from swath.estimators.rank_correlation import correlate
 from swath.networks.cost import count_flops, count_parameters
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
-from swath.study.conduct import run_study
+from swath.study.studies import run_study
 from swath.study.tile_tasks import TileTaskSettings, make_tile_task
 from swath.tasks.tiles import TileSampler, TileTask
 from swath.training.loop import TrainingSettings, train
@@ -151,7 +151,9 @@ def train_one(space: SearchSpace, one: Architecture, task: TileTask, seed: int) 
 
 
 class Collected:
-    """The table: for each network its mean IoU (networks, seeds, budgets) and its cost."""
+    """The table: of each network its mean IoU (networks, seeds, budgets), NaN where it was not
+    trained with a seed, and its cost.
+    """
 
     def __init__(self, path: Path) -> None:
         self.space = spaces.create("seg101", **SPACE)
@@ -160,22 +162,20 @@ class Collected:
             for row in csv.DictReader(file):
                 one = self.space.architecture({g.name: row[g.name] for g in self.space.genes})
                 rows.setdefault(one, {})[int(row["seed"])] = row
-        self.networks = [one for one, runs in rows.items() if len(runs) == len(SEEDS)]
-        self.miou = np.array(
-            [
-                [[float(rows[one][seed][f"miou_{b}"]) for b in BUDGETS] for seed in SEEDS]
-                for one in self.networks
-            ]
-        )
-        first = [rows[one][SEEDS[0]] for one in self.networks]
+        self.networks = list(rows)
+        self.miou = np.full((len(rows), len(SEEDS), len(BUDGETS)), np.nan)
+        for place, runs in enumerate(rows.values()):
+            for seed, row in runs.items():
+                self.miou[place, SEEDS.index(seed)] = [float(row[f"miou_{b}"]) for b in BUDGETS]
+        first = [next(iter(runs.values())) for runs in rows.values()]
         self.parameters = np.array([float(row["parameters"]) for row in first])
         self.flops = np.array([float(row["flops"]) for row in first])
         self.seconds = sum(float(r["seconds"]) for runs in rows.values() for r in runs.values())
 
     @property
     def truth(self) -> np.ndarray:
-        """Mean IoU at the largest budget, mean over seeds (networks,)."""
-        return self.miou[:, :, -1].mean(axis=1)
+        """Mean IoU at the largest budget, mean over the seeds that there are (networks,)."""
+        return np.nanmean(self.miou[:, :, -1], axis=1)
 
 
 def proxy_scores(
@@ -248,6 +248,7 @@ def _as_table(table: Collected, folder: Path) -> Path:
 def compare(quick: bool) -> dict[str, Any]:
     """Return the correlations and what strategies find."""
     table = Collected(TABLE)
+    both = np.isfinite(table.miou[:, :, -1]).all(axis=1)
     found: dict[str, Any] = {
         "networks": len(table.networks),
         "seeds": list(SEEDS),
@@ -258,9 +259,12 @@ def compare(quick: bool) -> dict[str, Any]:
             "median": float(np.median(table.truth)),
             "max": float(table.truth.max()),
         },
-        "between_seeds": float(spearmanr(table.miou[:, 0, -1], table.miou[:, 1, -1]).statistic),
+        "with_both_seeds": int(both.sum()),
+        "between_seeds": float(spearmanr(*table.miou[both, :, -1].T).statistic),
         "of_shorter_budgets": {
-            str(budget): float(spearmanr(table.miou[:, :, k].mean(axis=1), table.truth).statistic)
+            str(budget): float(
+                spearmanr(np.nanmean(table.miou[:, :, k], axis=1), table.truth).statistic
+            )
             for k, budget in enumerate(BUDGETS[:-1])
         },
         "search": search_table(table, 10 if quick else 100),
@@ -287,10 +291,13 @@ def show(found: dict[str, Any]) -> None:
     """Print the figures as tables."""
     miou = found["miou"]
     print(
-        f"{found['networks']} networks, {len(SEEDS)} seeds: mean IoU {miou['min']:.3f} to "
+        f"{found['networks']} networks: mean IoU {miou['min']:.3f} to "
         f"{miou['max']:.3f}, median {miou['median']:.3f}"
     )
-    print(f"Spearman between two seeds: {found['between_seeds']:.2f}")
+    print(
+        f"Spearman between two seeds: {found['between_seeds']:.2f} "
+        f"({found['with_both_seeds']} networks with both)"
+    )
     for budget, rho in found["of_shorter_budgets"].items():
         print(f"Spearman of {budget} updates with {BUDGETS[-1]}: {rho:.2f}")
     search = found["search"]

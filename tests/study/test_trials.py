@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import swath
 from swath.data.simulate import simulate_demo
 
@@ -98,3 +100,15 @@ def test_the_best_of_those_trained_in_full_is_taken_and_not_trained_again(tmp_pa
     kept = (tmp_path / f"search/candidates/{taken + 1}/history.jsonl").read_text("utf-8")
     assert (tmp_path / "training/history.jsonl").read_text("utf-8") == kept
     assert run.metrics["validation"]["oa"] == finals[taken][0]
+    # what the one that is taken cost is told as training, and not as search too
+    cost = run.metrics["cost"]
+    spent = [
+        json.loads(line)["seconds"]
+        for line in (tmp_path / "log.jsonl").read_text("utf-8").splitlines()
+        if json.loads(line)["event"] == "candidate"
+    ]
+    assert cost["train_seconds"] == pytest.approx(spent[taken])
+    trials = sum(
+        one.seconds + one.proposing for one in swath.open_study(tmp_path / "search").records
+    )
+    assert cost["search_seconds"] > trials + spent[1 - taken]

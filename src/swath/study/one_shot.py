@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -84,10 +83,9 @@ def search_one_shot(
             ],
         },
     )
-    begun = time.perf_counter()
     candidates = [one.architecture for one in found.ranking[: settings.retrain]]
-    best = best_retrained(candidates, space, task, recipe, folder, device, progress)
-    return best, found, found.seconds + time.perf_counter() - begun
+    best, seconds = best_retrained(candidates, space, task, recipe, folder, device, progress)
+    return best, found, found.seconds + seconds
 
 
 def _allowed_part(space: SearchSpace, task: Task, recipe: Recipe) -> Restricted | None:

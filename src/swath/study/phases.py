@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -100,10 +99,9 @@ def _search_by_trials(
         score=best.evaluation.score,
         seconds=found.seconds,
     )
-    begun = time.perf_counter()
     candidates = found.architectures[: recipe.study.retrain]
-    chosen = best_retrained(candidates, space, task, recipe, folder, device, progress)
-    return chosen, found.seconds + time.perf_counter() - begun
+    chosen, seconds = best_retrained(candidates, space, task, recipe, folder, device, progress)
+    return chosen, found.seconds + seconds
 
 
 def _search_one_shot(

@@ -61,15 +61,20 @@ def best_retrained(
     folder: RunFolder,
     device: torch.device,
     progress: Progress,
-) -> Architecture:
+) -> tuple[Architecture, float]:
     """Return the best of some architectures, the first one where there is one alone.
 
     Several are trained in ``search/candidates`` as the final network is, and the training of the
     best becomes the run's: it is not done twice.
+
+    Returns
+    -------
+    The architecture, and the seconds that the training of the others took.
     """
     if len(candidates) == 1:
-        return candidates[0]
+        return candidates[0], 0.0
     best: tuple[Validation, int] | None = None
+    seconds = []
     for rank, candidate in enumerate(candidates, start=1):
         name = f"train candidate {rank} of {len(candidates)}"
         progress({"phase": "begin", "name": name, "total": recipe.training.iterations})
@@ -84,6 +89,7 @@ def best_retrained(
             score=trained.validation.score,
             seconds=trained.seconds,
         )
+        seconds.append(trained.seconds)
         if trained.validation.better_than(None if best is None else best[0]):
             best = trained.validation, rank
     assert best is not None
@@ -91,7 +97,8 @@ def best_retrained(
         for file in _FILES:
             with atomic_path(folder.training / file) as temporary:
                 shutil.copyfile(_folder(folder, best[1]) / file, temporary)
-    return candidates[best[1] - 1]
+    place = best[1] - 1
+    return candidates[place], sum(seconds) - seconds[place]
 
 
 def _folder(folder: RunFolder, rank: int) -> Path:
