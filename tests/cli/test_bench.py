@@ -43,27 +43,27 @@ def half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_figures_stand_beside_those_of_a_file(swath: Any, half: Path, tmp_path: Path) -> None:
-    result = swath("bench", "--compare", half)
+def test_figures_stand_beside_those_of_a_file(cli: Any, half: Path, tmp_path: Path) -> None:
+    result = cli("bench", "--compare", half)
     assert result.status == 0, result.err
     lines = [line for line in result.out.splitlines() if "GFLOP/s" in line or "/s" in line]
     assert len(lines) >= 7
     assert all(line.split()[-1] == "2.00" for line in lines)
     assert "6502" in result.err
-    alone = swath("bench", "--out", tmp_path / "mine.json", "--json")
+    alone = cli("bench", "--out", tmp_path / "mine.json", "--json")
     assert json.loads(alone.out) == {"machine": MACHINE, "rates": RATES}
     assert speed.stored(tmp_path / "mine.json") == json.loads(alone.out)
 
 
-def test_figures_of_a_machine_come_with_swath(swath: Any, half: Path) -> None:
-    result = swath("bench", "--compare", "--json")
+def test_figures_of_a_machine_come_with_swath(cli: Any, half: Path) -> None:
+    result = cli("bench", "--compare", "--json")
     assert result.status == 0, result.err
     other = json.loads(result.out)["other"]
     assert set(other["rates"]) == set(RATES)
     assert set(other["machine"]) == set(MACHINE)
 
 
-def test_what_cannot_be_compared_is_said(swath: Any, half: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_compared_is_said(cli: Any, half: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("[1]")
     for words, reason in (
@@ -71,7 +71,7 @@ def test_what_cannot_be_compared_is_said(swath: Any, half: Path, tmp_path: Path)
         (["--compare", tmp_path / "none.json"], "cannot read"),
         ([half], "say --compare"),
     ):
-        result = swath("bench", *words)
+        result = cli("bench", *words)
         assert result.status == 2
         assert reason in result.err
 

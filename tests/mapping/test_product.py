@@ -263,14 +263,21 @@ from swath.mapping.product import ClassTable
 from swath.mapping.scenes import map_scene
 
 cube = np.zeros((4000, 200, 2), dtype=np.float32)
-threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-slow = lambda done, total: time.sleep(0.05)
+
+def interrupt(done, total):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+
 network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
 try:
     map_scene(network, array_scene(cube), sys.argv[1], classes=ClassTable(("a", "b"), (1, 2)),
-              scaling=Scaling("none", (0.0,) * 2, (1.0,) * 2), progress=slow)
+              scaling=Scaling("none", (0.0,) * 2, (1.0,) * 2), progress=interrupt)
 except KeyboardInterrupt:
-    print("interrupted", [t.name for t in threading.enumerate() if "swath" in t.name])
+    ours = lambda: [t.name for t in threading.enumerate() if "swath" in t.name]
+    end = time.monotonic() + 10
+    while ours() and time.monotonic() < end:
+        time.sleep(0.05)
+    print("interrupted", ours())
 """
 
 

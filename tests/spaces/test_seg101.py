@@ -155,7 +155,7 @@ def test_heads_that_change_places_compute_the_same(space: SEG101) -> None:
         other.load_state_dict(weights)
         x = torch.randn(2, 3, 40, 33)
         with torch.no_grad():
-            torch.testing.assert_close(other(x), network(x), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(other(x), network(x), rtol=1e-4, atol=1e-4)
 
 
 def read_graph(graph: OpGraph) -> dict[str, Any]:

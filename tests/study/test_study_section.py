@@ -86,8 +86,9 @@ def test_what_was_fitted_is_written_and_reads_as_itself() -> None:
 def test_quick_recipes_of_spaces_without_a_supernet_search_by_trials(name: str) -> None:
     study = resolve(load_recipe(name)).study
     assert study is not None
-    first = study.strategy.options["population"]
-    assert first < study.trials  # it evolves, and does not only draw
+    options = study.strategy.options
+    first = options.get("population", options.get("initial"))
+    assert first < study.trials  # it learns from some, and does not only draw
     assert study.iterations < resolve(load_recipe(name)).training.iterations
 
 
