@@ -102,6 +102,11 @@ class RunRecord:
         return isinstance(task, Mapping) and task.get("kind") == "tiles"
 
     @property
+    def measure(self) -> str:
+        """The name of the figure by which networks were chosen, on validation labels."""
+        return "validation mIoU" if self.of_tiles else "validation accuracy"
+
+    @property
     def options(self) -> Mapping[str, Any]:
         """The options of the search space, as ``best/architecture.json`` has them."""
         value = self.architecture.get("options")

@@ -26,13 +26,13 @@ def trials(run: RunRecord, study: Study) -> Html:
     best = study.best
     if best is None:
         return section("Search", paragraph(_how_many(study)), sentence("No trial was feasible."))
-    charts = [figure(chart) for chart in (_best_so_far(study), _by_size(study)) if chart]
+    charts = [figure(chart) for chart in (_best_so_far(run, study), _by_size(run, study)) if chart]
     return section(
         "Search",
         paragraph(_how_many(study) + _chosen(run, study, best)),
         Html(f'<div class="pair">{join(*charts)}</div>'),
         Html(f"<h3>The best {min(_TOP, len(study.comparable))} trials</h3>"),
-        _best_trials(study),
+        _best_trials(run, study),
         Html("<h3>The trivial rival: size alone</h3>"),
         paragraph(_rival(study, best)),
     )
@@ -54,15 +54,29 @@ def _chosen(run: RunRecord, study: Study, best: Trial) -> str:
     if budgets:
         words += f", after {' or '.join(map(count, budgets))} iterations"
         words += f" (the final network: {count(full)})" if full else ""
-    words += (
-        f". Trial {best.number} was taken, with a validation accuracy of "
-        f"{percent(_score(best))}; the best of many such figures is a little too good, for part of "
-        "it is luck."
-    )
-    return words
+    words += f". Trial {best.number} has the best {run.measure}, {percent(_score(best))}"
+    section = run.recipe.get("study")
+    several = section.get("retrain", 1) if isinstance(section, Mapping) else 1
+    if several > 1:
+        taken = _taken(run, study) or best
+        words += f"; the first {several} were trained in full, and of these trial {taken.number}"
+    else:
+        words += ", and"
+    words += " was taken. "
+    return words + "The best of many such figures is a little too good, for part of it is luck."
 
 
-def _best_so_far(study: Study) -> str | None:
+def _title(run: RunRecord) -> str:
+    return run.measure[0].upper() + run.measure[1:]
+
+
+def _taken(run: RunRecord, study: Study) -> Trial | None:
+    """Return the first trial of the run's architecture."""
+    genes = run.architecture.get("genes")
+    return next((t for t in study.ranked() if t.architecture.as_dict() == genes), None)
+
+
+def _best_so_far(run: RunRecord, study: Study) -> str | None:
     """Return each score, and the best so far as steps."""
     shown = sorted(study.comparable, key=lambda trial: trial.number)
     numbers = [trial.number for trial in shown]
@@ -79,7 +93,7 @@ def _best_so_far(study: Study) -> str | None:
             Series("best so far", x, [value for value in so_far for _ in range(2)]),
             Series(f"one trial{outside}", numbers, scores, dots=True),
         ],
-        title="Validation accuracy",
+        title=_title(run),
         x_label="trial",
         percent=True,
         y_range=limits,
@@ -87,14 +101,14 @@ def _best_so_far(study: Study) -> str | None:
     )
 
 
-def _by_size(study: Study) -> str | None:
+def _by_size(run: RunRecord, study: Study) -> str | None:
     """Return scores over the numbers of parameters."""
     pairs = _sizes_and_scores(study)
     limits, outside = axis_limits([score for _, score in pairs])
     sizes, scores = [size for size, _ in pairs], [score for _, score in pairs]
     return line_chart(
         [Series("one trial", sizes, scores, dots=True)],
-        title=f"Validation accuracy by size{outside}",
+        title=f"{_title(run)} by size{outside}",
         x_label="parameters",
         percent=True,
         y_range=limits,
@@ -116,10 +130,10 @@ def axis_limits(scores: Sequence[float]) -> tuple[tuple[float, float] | None, st
     return (bound - 0.15 * room, best + 0.2 * room), f" ({outside} worse at the lower edge)"
 
 
-def _best_trials(study: Study) -> Html:
+def _best_trials(run: RunRecord, study: Study) -> Html:
     columns = [
         Column("trial"),
-        Column("validation accuracy", "number"),
+        Column(run.measure, "number"),
         Column("parameters", "number"),
         Column("FLOPs per pixel", "number"),
     ]
@@ -161,7 +175,7 @@ def correlation_with_size(pairs: Sequence[tuple[float, float]], things: str) -> 
         return f"All {things} have the same score or the same size, so that ranks say nothing. "
     chance = min(1.0, 1.96 / math.sqrt(len(pairs) - 1))
     return (
-        "The rank correlation (Spearman) of validation accuracy with the number of parameters "
+        "The rank correlation (Spearman) of the validation figure with the number of parameters "
         f"is {plain(correlation, 2)} over {count(len(pairs))} {things}; by chance alone it lies "
         f"between ± {plain(chance, 2)} in 95 cases of 100. "
     )
