@@ -166,6 +166,10 @@ def test_a_batch_in_chunks(cli: Any, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--proxies", "snip"], "give --space"),
+        (
+            ["--proxies", "snip", "--table", "any", "--option", "a=1"],
+            "leave the option or the table",
+        ),
         (["--space", "nasbench21", "--proxies", "snip"], "did you mean 'nasbench201'"),
         ([*SMALL, "--proxies", "snpi"], "did you mean 'snip'"),
         ([*SMALL, "--proxies", ","], "the list is empty"),

@@ -310,6 +310,11 @@ def _architectures(
     if of_table is not None:
         if space is not None or file is not None:
             raise RecipeError("--table tells space and architectures; leave out the other options")
+        if space_options:
+            raise RecipeError(
+                "--option is of a space that is named with --space; a table has its own space, so "
+                "leave the option or the table out"
+            )
         made = load_table(of_table)
         all_of_them: Sequence[Architecture] = made.architectures
         searched = made.space
