@@ -263,6 +263,7 @@ from swath.mapping.product import ClassTable
 from swath.mapping.scenes import map_scene
 
 cube = np.zeros((4000, 200, 2), dtype=np.float32)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 
 def interrupt(done, total):
     os.kill(os.getpid(), signal.SIGINT)
