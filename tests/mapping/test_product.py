@@ -270,7 +270,7 @@ sent = []
 def interrupt(done, total):
     if not sent:
         sent.append(os.kill(os.getpid(), signal.SIGINT))
-    time.sleep(0.2)
+        time.sleep(0.2)
 
 network = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1))
 try:
