@@ -367,7 +367,7 @@ from swath.data.scene import Scene
 from swath.mapping.product import ClassTable
 from swath.mapping.scenes import map_scene
 
-rows, columns, folder = 2000, 3000, sys.argv[1]
+rows, columns, folder = 5000, 3000, sys.argv[1]
 profile = dict(driver="GTiff", width=columns, height=rows, count=8, dtype="uint16", tiled=True,
                blockxsize=256, blockysize=256)
 line = np.random.default_rng(0).integers(0, 9999, (8, 256, columns)).astype(np.uint16)
@@ -378,7 +378,7 @@ with rasterio.open(folder + "/scene.tif", "w", **profile) as file:
 scene = open_scene(folder + "/scene.tif", check=False)
 
 class Upper:
-    dtype, shape = scene.source.dtype, (400, *scene.source.shape[1:])
+    dtype, shape = scene.source.dtype, (2000, *scene.source.shape[1:])
     read = scene.source.read
 
 network = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
@@ -395,7 +395,10 @@ with rasterio.Env(GDAL_CACHEMAX=16 * 2**20):
 
 
 def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
-    """Mapping five times as many rows takes no more, though they are 154 MB as float32."""
+    """Mapping 3000 rows more takes no more, though they are 288 MB as float32.
+
+    With the first 2000 rows, all that reads, computes and writes ahead is full.
+    """
     done = subprocess.run(
         [sys.executable, "-c", MEMORY_SCRIPT, str(tmp_path)],
         capture_output=True,
@@ -405,11 +408,11 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     growth = [float(line) for line in done.stdout.split()]
     assert len(growth) == 2
-    assert max(growth) < 30  # MiB
+    assert max(growth) < 60  # MiB
     for mode in ("plain", "windows"):
         with rasterio.open(tmp_path / f"{mode}.tif") as file:
-            assert file.shape == (2000, 3000)
-            assert file.read(1, window=((1990, 2000), (0, 3000))).all()
+            assert file.shape == (5000, 3000)
+            assert file.read(1, window=((4990, 5000), (0, 3000))).all()
 
 
 def test_a_real_scene_comes_back_in_its_own_label_values(tmp_path: Path, swath_data: Path) -> None:
