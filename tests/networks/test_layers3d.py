@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+from swath.networks.conv3d import Conv3d
 from swath.networks.layers3d import AtrousPyramid, SpectralProjection, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
 
@@ -39,18 +40,18 @@ def test_the_published_stem_lengths(bands: int, trace: tuple[int, int]) -> None:
 
 def test_a_reduction_is_convolution_normalisation_activation() -> None:
     layer = SpectralReduction(2, 3, 11, kernel=3, spatial=3)
-    assert [type(part) for part in layer] == [nn.Conv3d, nn.BatchNorm3d, nn.LeakyReLU]
+    assert [type(part) for part in layer] == [Conv3d, nn.BatchNorm3d, nn.LeakyReLU]
     assert layer[0].bias is None
     x = torch.randn(2, 2, 11, 4, 4)
     expected = F.conv3d(x, layer[0].weight, stride=(2, 1, 1), padding=(0, 1, 1))
     torch.testing.assert_close(layer.eval()(x), F.leaky_relu(expected / (1 + 1e-5) ** 0.5, 0.2))
     plain = SpectralReduction(2, 3, 11, affine=False, activate=False)
-    assert [type(part) for part in plain] == [nn.Conv3d, nn.BatchNorm3d]
+    assert [type(part) for part in plain] == [Conv3d, nn.BatchNorm3d]
     assert plain[1].weight is None
 
 
 def test_pointwise_has_no_activation_unless_first() -> None:
-    assert [type(m) for m in pointwise(2, 3)] == [nn.Conv3d, nn.BatchNorm3d]
+    assert [type(m) for m in pointwise(2, 3)] == [Conv3d, nn.BatchNorm3d]
     assert [type(m) for m in pointwise(2, 3, first=True)] == [
         nn.LeakyReLU,
         nn.Conv3d,

@@ -17,6 +17,8 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor, fx, nn
 
+from swath.networks.tracing import traced
+
 __all__ = ["Convolution", "Node", "NotDense", "consumers", "dense_graph", "ordered"]
 
 Kind = Literal["input", "convolution", "activation", "add", "concatenate", "mean", "swap", "split"]
@@ -107,10 +109,10 @@ def dense_graph(network: nn.Module, bands: int) -> Node:
     NotDense : it is made of more than such a graph can hold.
     """
     try:
-        traced = fx.symbolic_trace(network)
+        graph = traced(network)
     except Exception as error:  # forward runs on proxies and may raise whatever it likes
         raise NotDense(f"it cannot be traced ({error})") from error
-    last = _Reading(traced, bands).output
+    last = _Reading(graph, bands).output
     if last.bands != 1:
         raise NotDense("its answers have a spectral axis")
     return _simplified(last)
@@ -154,11 +156,11 @@ class _Value:
 class _Reading:
     """Reads a traced network."""
 
-    def __init__(self, traced: fx.GraphModule, bands: int) -> None:
-        self._modules = dict(traced.named_modules())
+    def __init__(self, graph: fx.GraphModule, bands: int) -> None:
+        self._modules = dict(graph.named_modules())
         values: dict[fx.Node, Any] = {}
         self.output: Node
-        for step in traced.graph.nodes:
+        for step in graph.graph.nodes:
             if step.op == "placeholder":
                 if len(values) or step.args:
                     _refuse("it takes more than an image")

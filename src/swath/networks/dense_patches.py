@@ -12,6 +12,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from swath.networks.patchwise import Patchwise, continued
 from swath.networks.receptive_field import Halo
+from swath.networks.tracing import traced
 
 __all__ = ["DensePatches", "dense_patches"]
 
@@ -85,19 +86,19 @@ def dense_patches(network: Patchwise, bands: int) -> DensePatches | None:
     modes = [(module, module.training) for module in inner.modules()]
     inner.eval()
     try:
-        traced = fx.symbolic_trace(inner)
+        graph = traced(inner)
         device = next((p.device for p in inner.parameters()), torch.device("cpu"))
         image = torch.zeros(1, bands, network.patch, network.patch, device=device)
         with torch.no_grad():
-            ShapeProp(traced).propagate(image)
+            ShapeProp(graph).propagate(image)
     except Exception:  # forward runs on proxies and may raise whatever it likes
         return None
     finally:
         for module, training in modes:
             module.training = training
-    modules = dict(traced.named_modules())
+    modules = dict(graph.named_modules())
     spectral: bool | None = None  # of the first linear layer, once it is passed
-    for step in list(traced.graph.nodes):
+    for step in list(graph.graph.nodes):
         if step.op in ("placeholder", "output"):
             continue
         source = step.args[0] if step.args else None
@@ -107,16 +108,16 @@ def dense_patches(network: Patchwise, bands: int) -> DensePatches | None:
                 same = _same(module)
                 if same is None:
                     return None
-                traced.add_submodule(str(step.target), same)
+                graph.add_submodule(str(step.target), same)
             elif isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
-                traced.add_submodule(str(step.target), nn.Identity())
+                graph.add_submodule(str(step.target), nn.Identity())
             elif isinstance(module, nn.Linear) and isinstance(source, fx.Node):
                 shape = _unflattened(source, modules)
                 spectral = len(shape) == 4 if spectral is None else spectral
                 linear = _linear(module, shape, spectral)
                 if linear is None:
                     return None
-                traced.add_submodule(str(step.target), linear)
+                graph.add_submodule(str(step.target), linear)
             elif not isinstance(module, _ANY):
                 return None
         elif step.op == "call_method" and step.target == "flatten" and step.args[1:] == (1,):
@@ -127,8 +128,8 @@ def dense_patches(network: Patchwise, bands: int) -> DensePatches | None:
             return None
     if spectral is None:
         return None
-    traced.recompile()
-    return DensePatches(_WithoutBands(traced, bool(spectral)), network.patch // 2)
+    graph.recompile()
+    return DensePatches(_WithoutBands(graph, bool(spectral)), network.patch // 2)
 
 
 def _stays(step: fx.Node) -> bool:

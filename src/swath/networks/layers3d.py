@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from swath.networks.conv3d import Conv3d
 from swath.networks.operators3d import SLOPE
 
 __all__ = ["AtrousPyramid", "SpectralProjection", "SpectralReduction", "pointwise"]
@@ -41,7 +42,7 @@ class SpectralReduction(nn.Sequential):
     ) -> None:
         padding = max(0, (kernel - length + 1) // 2)
         layers: list[nn.Module] = [
-            nn.Conv3d(
+            Conv3d(
                 inputs,
                 outputs,
                 (kernel, spatial, spatial),
@@ -77,7 +78,7 @@ class SpectralProjection(nn.Module):
             nn.LeakyReLU(SLOPE),
         )
         self.look = nn.Sequential(
-            nn.Conv3d(outputs, outputs, (1, 3, 3), padding=(0, 1, 1), bias=False),
+            Conv3d(outputs, outputs, (1, 3, 3), padding=(0, 1, 1), bias=False),
             nn.BatchNorm3d(outputs, affine=affine),
             nn.LeakyReLU(SLOPE),
         )
@@ -94,7 +95,7 @@ def pointwise(
     """Return a 1 x 1 x 1 convolution with normalisation; ``first`` puts an activation before."""
     layers: list[nn.Module] = [nn.LeakyReLU(SLOPE)] if first else []
     layers += [
-        nn.Conv3d(inputs, outputs, 1, bias=False),
+        Conv3d(inputs, outputs, 1, bias=False),
         nn.BatchNorm3d(outputs, affine=affine),
     ]
     return nn.Sequential(*layers)
@@ -113,12 +114,12 @@ class AtrousPyramid(nn.Module):
             [self._separable(inputs, outputs, rate) for rate in rates]
             + [nn.Sequential(*pointwise(inputs, outputs), nn.LeakyReLU(SLOPE))]
         )
-        self.project = nn.Conv3d(outputs * len(self.branches), outputs, 1, bias=False)
+        self.project = Conv3d(outputs * len(self.branches), outputs, 1, bias=False)
 
     @staticmethod
     def _separable(inputs: int, outputs: int, rate: int) -> nn.Sequential:
         return nn.Sequential(
-            nn.Conv3d(inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False),
+            Conv3d(inputs, inputs, 3, padding=rate, dilation=rate, groups=inputs, bias=False),
             nn.BatchNorm3d(inputs),
             nn.LeakyReLU(SLOPE),
             *pointwise(inputs, outputs),

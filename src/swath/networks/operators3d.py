@@ -15,6 +15,8 @@ from functools import partial
 
 from torch import nn
 
+from swath.networks.conv3d import Conv3d
+
 __all__ = ["SLOPE", "VARIANTS", "convolution", "operator_factories", "separable"]
 
 SLOPE = 0.2
@@ -34,9 +36,9 @@ def _kernels(spatial: int, spectral: int, decomposed: bool) -> tuple[tuple[int, 
     return ((spectral, spatial, spatial),)
 
 
-def _same(channels: int, kernel: tuple[int, int, int], groups: int = 1) -> nn.Conv3d:
+def _same(channels: int, kernel: tuple[int, int, int], groups: int = 1) -> Conv3d:
     depth, height, width = (k // 2 for k in kernel)
-    return nn.Conv3d(
+    return Conv3d(
         channels, channels, kernel, padding=(depth, height, width), groups=groups, bias=False
     )
 

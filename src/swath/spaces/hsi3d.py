@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from swath.core.architecture import Architecture, Gene, Value
 from swath.core.errors import RecipeError, nearest
+from swath.networks.conv3d import Conv3d
 from swath.networks.layers3d import AtrousPyramid, SpectralProjection, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
 from swath.networks.operators3d import SLOPE, VARIANTS, operator_factories
@@ -209,7 +210,7 @@ class _Decoder(nn.Module):
             reduction = SpectralReduction(channels, reduced, length, affine=False)
             self.endpoint.append(reduction)
             channels, length = reduced, reduction.length
-        self.side = nn.Conv3d(channels, side, 1, bias=False)
+        self.side = Conv3d(channels, side, 1, bias=False)
         self.activation = nn.LeakyReLU(SLOPE)
         self.pyramid = AtrousPyramid(inputs, options.head_width, rates=(2, 4, 6))
         width = options.head_width
