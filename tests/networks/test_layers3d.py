@@ -54,7 +54,7 @@ def test_pointwise_has_no_activation_unless_first() -> None:
     assert [type(m) for m in pointwise(2, 3)] == [Conv3d, nn.BatchNorm3d]
     assert [type(m) for m in pointwise(2, 3, first=True)] == [
         nn.LeakyReLU,
-        nn.Conv3d,
+        Conv3d,
         nn.BatchNorm3d,
     ]
 
