@@ -254,6 +254,8 @@ def test_a_scene_that_is_known_but_not_here(
         (["--space", "hsi4d"], "did you mean 'hsi3d'"),
         (["--preset", "quikc"], "quikc"),
         (["--device", "gpu"], "gpu"),
+        (["--device", "cpu", "--set", "training.precision=tf32"], "use float32 or bfloat16"),
+        (["--device", "cpu", "--set", "search.precision=tf32"], "use float32 or bfloat16"),
         (["--split", "spatail"], "did you mean 'spatial'"),
         (["--split", "fixed"], "train_map"),
         (["--strategy", "evolutoin"], "did you mean 'evolution'"),

@@ -37,5 +37,21 @@ def test_autocast_changes_the_type_only_when_asked() -> None:
         assert (a @ a).dtype == torch.bfloat16
 
 
+def test_a_gpu_rounds_to_tf32_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    monkeypatch.setattr(products, "allow_tf32", products.allow_tf32)  # put back afterwards
+    monkeypatch.setattr(convolutions, "allow_tf32", convolutions.allow_tf32)
+    with devices.autocast(torch.device("cuda"), "tf32"):
+        pass
+    assert products.allow_tf32 and convolutions.allow_tf32  # a backward pass follows
+    with devices.autocast(torch.device("cuda"), "float32"):
+        assert not products.allow_tf32 and not convolutions.allow_tf32
+
+
+def test_a_processor_has_no_tf32() -> None:
+    with pytest.raises(RecipeError, match=r"'tf32' is for NVIDIA GPUs.*use float32 or bfloat16"):
+        devices.autocast(torch.device("cpu"), "tf32")
+
+
 def test_description_counts_threads() -> None:
     assert devices.describe(torch.device("cpu")) == f"cpu ({torch.get_num_threads()} threads)"

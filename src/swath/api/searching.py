@@ -193,9 +193,11 @@ class _Job(NamedTuple):
 def _prepare(opened: Scene | TileSet, recipe: Recipe, progress: Progress) -> _Job:
     """Split and scale the scene or the tiles; check space, architecture and device."""
     from swath import spaces, supernets
-    from swath.core.devices import pick
+    from swath.core.devices import pick, require
 
     device = pick(recipe.device)
+    for precision in recipe.precisions():
+        require(device, precision)
     space = None
     if recipe.network is None:
         space = spaces.create(recipe.space.name, **recipe.space.options)

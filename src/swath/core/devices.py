@@ -10,9 +10,11 @@ from swath.core.errors import RecipeError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Precision", "autocast", "describe", "pick"]
+__all__ = ["Precision", "autocast", "describe", "pick", "require"]
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""How products and convolutions are computed: as stored; with factors rounded to the 10 bits of
+TF32, which NVIDIA GPUs do several times as fast; in bfloat16 where autocast thinks it safe."""
 
 
 def pick(name: str = "auto") -> torch.device:
@@ -35,15 +37,36 @@ def pick(name: str = "auto") -> torch.device:
     return device
 
 
+def require(device: torch.device, precision: Precision) -> None:
+    """Raise :class:`RecipeError` where a device cannot compute in a precision: TF32 on a CPU."""
+    if precision == "tf32" and device.type != "cuda":
+        raise RecipeError(
+            f"precision 'tf32' is for NVIDIA GPUs, and this runs on '{device.type}'; "
+            "use float32 or bfloat16"
+        )
+
+
 def autocast(
     device: torch.device, precision: Precision
 ) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which networks run: bfloat16 autocast, or nothing for float32."""
+    """Return the context in which networks run forward.
+
+    Whether a GPU rounds to TF32 is a setting of the process, which this sets at once, for the
+    backward pass too, until the next call asks for something else.
+
+    Raises
+    ------
+    RecipeError : the device has none of that precision.
+    """
     import torch
 
-    if precision == "float32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    require(device, precision)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if precision == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def describe(device: torch.device) -> str:

@@ -70,7 +70,7 @@ class DifferentiableSettings:
     collapse : an epoch has collapsed when more than this share of a cell's operators are skip
         connections.  It is kept as the best only where no other is, and three in a row end the
         search.  1: none has.
-    precision : float32 or bfloat16.
+    precision : float32, tf32 (on NVIDIA GPUs) or bfloat16.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

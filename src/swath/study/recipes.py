@@ -60,7 +60,7 @@ class MappingSettings(Strict):
     also: tuple[MapModeName, ...] = ()
     crop: int = Field(default=32, ge=1)
     scales: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(16, 32, 48), min_length=1)
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 class Recipe(Strict):
@@ -109,6 +109,14 @@ class Recipe(Strict):
     @classmethod
     def _fill_strategy(cls, given: Any) -> Any:
         return with_strategy(given) if isinstance(given, Mapping) else given
+
+    def precisions(self) -> set[Precision]:
+        """Return what search and training are computed in."""
+        if self.one_shot is not None:
+            return {self.training.precision, self.one_shot.training.precision}
+        if self.study is None and self.architecture is None and self.network is None:
+            return {self.training.precision, self.search.precision}
+        return {self.training.precision}
 
     def to_yaml(self) -> str:
         """Return the resolved recipe, every default written out."""

@@ -48,7 +48,7 @@ class SupernetTraining:
     loss, label_smoothing : see :mod:`swath.training.losses`.
     snapshots : K; the weights that children inherit are the mean over so many moments, evenly
         spaced in a stage's last epoch (Eq. 4).  The paper does not say K; 10 is a guess.
-    precision : float32 or bfloat16.
+    precision : float32, tf32 (on NVIDIA GPUs) or bfloat16.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}

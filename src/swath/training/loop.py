@@ -63,7 +63,7 @@ class TrainingSettings:
         validated and kept; 0: none.
     validate_every : updates between validations.
     patience : stop after so many validations without a better accuracy and without a lower loss.
-    precision : float32 or bfloat16.
+    precision : float32, tf32 (on NVIDIA GPUs) or bfloat16.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
