@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
@@ -37,15 +39,25 @@ def test_autocast_changes_the_type_only_when_asked() -> None:
         assert (a @ a).dtype == torch.bfloat16
 
 
-def test_a_gpu_rounds_to_tf32_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
-    monkeypatch.setattr(products, "allow_tf32", products.allow_tf32)  # put back afterwards
-    monkeypatch.setattr(convolutions, "allow_tf32", convolutions.allow_tf32)
+@pytest.fixture
+def rounding() -> Iterator[Callable[[], tuple[bool, bool]]]:
+    """Whether products and convolutions of a GPU round to TF32; put back afterwards."""
+
+    def now() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    products, convolutions = now()
+    yield now
+    torch.backends.cuda.matmul.allow_tf32 = products
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def test_a_gpu_rounds_to_tf32_only_when_asked(rounding: Callable[[], tuple[bool, bool]]) -> None:
     with devices.autocast(torch.device("cuda"), "tf32"):
         pass
-    assert products.allow_tf32 and convolutions.allow_tf32  # a backward pass follows
+    assert rounding() == (True, True)  # a backward pass follows
     with devices.autocast(torch.device("cuda"), "float32"):
-        assert not products.allow_tf32 and not convolutions.allow_tf32
+        assert rounding() == (False, False)
 
 
 def test_a_processor_has_no_tf32() -> None:
