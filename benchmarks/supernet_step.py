@@ -4,8 +4,10 @@ A step is a forward pass, the cross-entropy, a backward pass and an SGD update o
 random windows, on the CPU.  Variants, each for 200 and for 103 bands:
 
 * authors' form: every operator and width in each pass, tensors in torch's default layout.
-* channels last: the same in the layout ``channels_last_3d``, which swath uses.
-* without sharing: the same, but each cell runs on each arrival (Eq. 4) instead of once on their
+* layout alone: the same in the layout ``channels_last_3d``.
+* as in swath: that layout, and 3-D convolutions computed as images where that is the same
+  (:mod:`swath.networks.conv3d`).
+* without sharing: as in swath, but each cell runs on each arrival (Eq. 4) instead of once on their
   mixture (Eq. 5).
 * sampled: one operator an edge and one width a layer are drawn in each pass (``search.mode:
   sampled``), with the published stem.
@@ -20,6 +22,7 @@ depends on what is drawn, so several are timed in a round; their draws follow fr
 Torch with one thread computes convolutions whose kernel is 1 x 1 along rows and columns (most
 of those here) by another method, in the default layout, for batches under 16.  The last column says
 what share of the 3-D convolutions answers channels last; with two threads or more it is 0 or 1.
+Times of the processor are divided by torch's threads, as in ``training_step.py``.
 
     python benchmarks/supernet_step.py             # 5 rounds
     python benchmarks/supernet_step.py --quick     # 2 rounds, fewer windows, a minute or two
@@ -30,21 +33,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shlex
 import statistics
 import sys
-import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from training_step import timed, torchs
 
-import swath
 from swath.core.files import write_json
+from swath.core.machine import describe
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.hsi3d import HSI3D
 from swath.study.recipes import Recipe, load_recipe, resolve
@@ -62,6 +63,8 @@ class Variant:
     space: dict[str, Any] = field(default_factory=dict)
     supernet: dict[str, Any] = field(default_factory=dict)
     default_layout: bool = False
+    torchs: bool = False
+    """Whether torch computes the 3-D convolutions."""
     batch: int = 5
     window: int = 32
     steps: int = 1
@@ -79,8 +82,9 @@ def variants(recipe: Recipe, share: float = 1.0) -> list[Variant]:
     sampled = {"mode": "sampled"}
     quick = {"mode": recipe.search.mode, "width": recipe.search.width}
     every = [
-        Variant(AUTHORS, default_layout=True),
-        Variant("channels last"),
+        Variant(AUTHORS, default_layout=True, torchs=True),
+        Variant("layout alone", torchs=True),
+        Variant("as in swath"),
         Variant("without sharing", supernet={"cell_sharing": False}),
         Variant("sampled", supernet=sampled, steps=4),
         Variant("sampled, early reduction", reduced, quick, steps=8),
@@ -105,6 +109,8 @@ class Step:
         self.supernet = HSI3DMixture(
             space, InputSpec(bands), OutputSpec(CLASSES), **variant.supernet
         ).train()
+        if variant.torchs:
+            torchs(self.supernet)
         if variant.default_layout:
             undo_channels_last(self.supernet)
         shape = (variant.batch, variant.window, variant.window)
@@ -115,17 +121,18 @@ class Step:
         self.channels_last = channels_last_share(self.supernet, self.x[..., :8, :8])
         self.drawn = 0
 
-    def __call__(self, windows: int | None = None) -> float:
-        """Make one step and return its seconds."""
+    def __call__(self, windows: int | None = None) -> tuple[float, float]:
+        """Make one step; return its seconds, as ``training_step.timed`` does."""
         torch.manual_seed(self.drawn)
         self.drawn += 1
-        begun = time.perf_counter()
+        return timed(lambda: self._step(windows))
+
+    def _step(self, windows: int | None) -> None:
         loss = nn.functional.cross_entropy(self.supernet(self.x[:windows]), self.y[:windows])
         gradients = torch.autograd.grad(loss, self.weights, allow_unused=True)
         for parameter, gradient in zip(self.weights, gradients, strict=True):
             parameter.grad = gradient
         self.optimiser.step()
-        return time.perf_counter() - begun
 
 
 def undo_channels_last(supernet: HSI3DMixture) -> None:
@@ -164,20 +171,25 @@ def measure(chosen: list[Variant], bands: int, rounds: int) -> dict[str, Any]:
     steps = {variant.name: Step(variant, bands) for variant in chosen}
     for variant in chosen:  # one window is enough to warm up a step of seconds
         steps[variant.name](windows=None if variant.steps > 1 else 1)
-    seconds: dict[str, list[float]] = {variant.name: [] for variant in chosen}
+    seconds: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in chosen}
     for _ in range(rounds):
         for variant in chosen:
             seconds[variant.name] += [steps[variant.name]() for _ in range(variant.steps)]
-    slowest = statistics.median(seconds[AUTHORS])
+    medians = {
+        name: [statistics.median(each) for each in zip(*both, strict=True)]
+        for name, both in seconds.items()
+    }
     return {
         variant.name: {
             "windows": variant.batch,
             "window": variant.window,
             "steps": len(seconds[variant.name]),
-            "median_seconds": (median := statistics.median(seconds[variant.name])),
-            "least_seconds": min(seconds[variant.name]),
-            "most_seconds": max(seconds[variant.name]),
-            "times_as_fast_as_authors": slowest / median,
+            "median_seconds": medians[variant.name][0],
+            "least_seconds": min(clock for clock, _ in seconds[variant.name]),
+            "most_seconds": max(clock for clock, _ in seconds[variant.name]),
+            "processor_seconds": medians[variant.name][1],
+            "times_as_fast_as_authors": medians[AUTHORS][0] / medians[variant.name][0],
+            "times_by_processor": medians[AUTHORS][1] / medians[variant.name][1],
             "channels_last_share": steps[variant.name].channels_last,
         }
         for variant in chosen
@@ -187,8 +199,9 @@ def measure(chosen: list[Variant], bands: int, rounds: int) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """Return a Markdown table."""
     lines = [
-        "| bands | step | windows | median (least to most), s | times as fast | channels last |",
-        "|---:|---|---|---:|---:|---:|",
+        "| bands | step | windows | s by the clock (least to most) | times as fast "
+        "| s of the processor | times as fast | channels last |",
+        "|---:|---|---|---:|---:|---:|---:|---:|",
     ]
     for bands, steps in results.items():
         for name, step in steps.items():
@@ -196,20 +209,10 @@ def table(results: dict[str, Any]) -> str:
                 f"| {bands} | {name} | {step['windows']} of {step['window']} x {step['window']} | "
                 f"{step['median_seconds']:.3g} ({step['least_seconds']:.3g} to "
                 f"{step['most_seconds']:.3g}) | {step['times_as_fast_as_authors']:.3g} | "
+                f"{step['processor_seconds']:.3g} | {step['times_by_processor']:.3g} | "
                 f"{step['channels_last_share']:.0%} |"
             )
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def main() -> None:
@@ -228,16 +231,7 @@ def main() -> None:
     chosen = variants(resolve(load_recipe("hsi3d-quick")), 0.4 if options.quick else 1.0)
     results: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load_before": round(os.getloadavg()[0], 1),
-            "environment": {k: v for k, v in os.environ.items() if k.startswith("OMP_")},
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "swath": swath.__version__,
-        },
+        "machine": describe(),
         "rounds": rounds,
         "bands": {str(bands): measure(chosen, bands, rounds) for bands in options.bands},
     }

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from swath import spaces
 from swath.core.errors import UnknownName
+from swath.networks.conv3d import Conv3d
+from swath.networks.layout import channels_last
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
 from swath.spaces.hsi3d import HSI3D
 from swath.supernets import create_mixture
@@ -105,6 +107,31 @@ def test_the_full_mixture_equals_its_equations(layers: int, nodes: int, sharing:
     with torch.no_grad():
         expected = slow_forward(net, x, layers, nodes, sharing=sharing)
         torch.testing.assert_close(net(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def gradients(net: HSI3DMixture, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    net.zero_grad()
+    nn.functional.cross_entropy(net(x), y).backward()
+    return {name: p.grad for name, p in net.named_parameters() if p.grad is not None}
+
+
+def test_a_step_is_that_of_torchs_convolutions_in_the_default_layout() -> None:
+    net, plain = (make(layers=2, nodes=3).double().train() for _ in range(2))
+    channels_last(net)
+    for module in plain.modules():
+        if isinstance(module, Conv3d):
+            module.__class__ = nn.Conv3d
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
+            module.to(memory_format=torch.contiguous_format)
+    plain.stem.register_forward_pre_hook(
+        lambda module, given: (given[0].clone(memory_format=torch.contiguous_format),)
+    )
+    x, y = torch.randn(2, BANDS, 7, 6, dtype=torch.float64), torch.randint(3, (2, 7, 6))
+    wanted = gradients(plain, x, y)
+    found = gradients(net, x, y)
+    assert len(found) == len(wanted) > 300
+    for name, gradient in wanted.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-8, atol=1e-10, msg=name)
 
 
 def head_states(net: HSI3DMixture, x: Tensor) -> dict[int, Tensor]:
