@@ -85,8 +85,11 @@ class SceneTask:
 
     def targets(self, part: Part) -> npt.NDArray[np.int64]:
         """Return the class of each pixel of a part of the split, -1 everywhere else."""
-        mask = self.split.train if part == "train" else self.split.validation
-        return np.where(mask, self.labels.values, -1)
+        masks: dict[Part, npt.NDArray[np.bool_]] = {
+            "train": self.split.train,
+            "validation": self.split.validation,
+        }
+        return np.where(masks[part], self.labels.values, -1)
 
     def test_confusion(self, prediction: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
         """Return the confusion matrix on the test labels; to be asked once, at the end."""
