@@ -211,7 +211,8 @@ class Calls:
             cell.register_forward_hook(self._note(self.cells, key))
             for edge, mixture in cell.edges.items():
                 for name, operator in zip(net.space.operators, mixture.operators, strict=True):
-                    operator.register_forward_hook(self._note(self.operators, (key, edge, name)))
+                    first = operator[0] if isinstance(operator, nn.Sequential) else operator
+                    first.register_forward_hook(self._note(self.operators, (key, edge, name)))
 
     @staticmethod
     def _note(to: list[Any], what: Any) -> Callable[..., None]:

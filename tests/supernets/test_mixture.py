@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from swath.networks.operators3d import operator_factories
 from swath.spaces.choices import Choice, Skip, Zero
 from swath.supernets.mixture import Mixture, hard_sample
 
@@ -55,6 +56,48 @@ def test_gradients_reach_the_weights() -> None:
     assert weights.grad is not None
     outputs = [operator(x).sum() for operator in mixed.operators]
     torch.testing.assert_close(weights.grad, torch.stack(outputs).detach())
+
+
+def normalised(weights: Tensor) -> Mixture:
+    """A mixture of 3D-ANAS's operators, a skip connection and none."""
+    torch.manual_seed(0)
+    candidates = operator_factories("asym-d", 4, affine=False)
+    choice = Choice("edge", {**candidates, "skip_connect": Skip, "none": Zero})
+    return Mixture(choice, lambda: weights).double()
+
+
+def test_what_is_normalised_together_is_what_each_gives() -> None:
+    weights = torch.rand(8, dtype=torch.float64, requires_grad=True)
+    mixed, single = normalised(weights), normalised(weights)
+    x = torch.randn(2, 4, 5, 6, 7, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn_like(x)
+    for _ in range(2):  # running averages are followed as well
+        answer = mixed(x)
+        parts = zip(single.operators[:7], weights, strict=False)
+        expected = sum(weight * operator(x) for operator, weight in parts)
+    torch.testing.assert_close(answer, expected)
+    with_respect_to = [x, weights]
+    found = torch.autograd.grad(answer, [*with_respect_to, *mixed.parameters()], upstream)
+    wanted = torch.autograd.grad(expected, [*with_respect_to, *single.parameters()], upstream)
+    for got, one in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, one, rtol=1e-8, atol=1e-10)
+    for (name, got), one in zip(mixed.named_buffers(), single.buffers(), strict=True):
+        torch.testing.assert_close(got, one, msg=name)
+
+
+def test_recalibrated_averages_are_gathered_by_each_norm() -> None:
+    weights = torch.rand(8, dtype=torch.float64)
+    mixed = normalised(weights)
+    for module in mixed.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean over batches
+    batches = torch.randn(3, 2, 4, 5, 6, 7, dtype=torch.float64)
+    for x in batches:
+        mixed(x)
+    last = mixed.operators[0][-1]
+    answers = torch.stack([mixed.operators[0][:-1](x) for x in batches])
+    torch.testing.assert_close(last.running_mean, answers.mean((0, 1, 3, 4, 5)))
 
 
 @pytest.mark.parametrize("gradients", [True, False])

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Conv3d"]
+__all__ = ["Conv3d", "images", "volumes"]
 
 _COLUMNS = 3
 """The widest kernel whose weights' gradient has a fast form where each channel is by itself."""
@@ -63,14 +63,14 @@ class Conv3d(nn.Conv3d):
         if self.padding[0] != 0:
             return super().forward(x)
         answer = F.conv2d(
-            _images(x),
+            images(x),
             self.weight.squeeze(2),
             self.bias,
             stride=self.stride[1:],
             padding=self.padding[1:],
             dilation=self.dilation[1:],
         )
-        return _volumes(answer, len(x))
+        return volumes(answer, len(x))
 
     def _depthwise(self, x: Tensor) -> Tensor:
         x, weight = _cast(x, self.weight)
@@ -106,13 +106,13 @@ def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor.to(kind) for tensor in tensors)
 
 
-def _images(x: Tensor) -> Tensor:
+def images(x: Tensor) -> Tensor:
     """View (batch, channels, bands, rows, columns) as (batch x bands, channels, rows, columns)."""
     return x.permute(0, 2, 3, 4, 1).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def _volumes(x: Tensor, batch: int) -> Tensor:
-    """Undo :func:`_images`."""
+def volumes(x: Tensor, batch: int) -> Tensor:
+    """Undo :func:`images`; ``batch`` is that of the values."""
     return torch.unflatten(x, 0, (batch, -1)).transpose(1, 2)
 
 
@@ -162,7 +162,7 @@ def _convolved(x: Tensor, weight: Tensor, dilation: tuple[int, int, int]) -> Ten
 
 
 def _of_band(x: Tensor, weight: Tensor, dilation: tuple[int, int, int]) -> Tensor:
-    return _volumes(_convolved_images(_images(x), weight, dilation[1:]), len(x))
+    return volumes(_convolved_images(images(x), weight, dilation[1:]), len(x))
 
 
 def _convolved_images(x: Tensor, weight: Tensor, dilation: tuple[int, int]) -> Tensor:
@@ -193,8 +193,8 @@ def _gradient_of_kernel(
     parts = [torch.zeros_like(weight[:, :, 0]) for _ in range(weight.shape[2])]
     for place, shift in _places(weight.shape[2], dilation[0], x.shape[2]):
         here, there = _overlap(shift, x.shape[2])
-        images, gradients = _images(x[:, :, there]), _images(gradient[:, :, here])
-        parts[place] = _of_images(images, gradients, weight[:, :, place], dilation[1:])
+        seen, answered = images(x[:, :, there]), images(gradient[:, :, here])
+        parts[place] = _of_images(seen, answered, weight[:, :, place], dilation[1:])
     return torch.stack(parts, dim=2)
 
 
