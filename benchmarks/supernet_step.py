@@ -5,8 +5,9 @@ random windows, on the CPU.  Variants, each for 200 and for 103 bands:
 
 * authors' form: every operator and width in each pass, tensors in torch's default layout.
 * layout alone: the same in the layout ``channels_last_3d``.
-* as in swath: that layout, and 3-D convolutions computed as images where that is the same
-  (:mod:`swath.networks.conv3d`).
+* as in swath: that layout, 3-D convolutions computed as images where that is the same
+  (:mod:`swath.networks.conv3d`), the candidates of an edge normalised and summed together
+  (:mod:`swath.supernets.mixture`).
 * without sharing: as in swath, but each cell runs on each arrival (Eq. 4) instead of once on their
   mixture (Eq. 5).
 * sampled: one operator an edge and one width a layer are drawn in each pass (``search.mode:
@@ -32,6 +33,7 @@ Times of the processor are divided by torch's threads, as in ``training_step.py`
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shlex
 import statistics
@@ -50,6 +52,7 @@ from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.hsi3d import HSI3D
 from swath.study.recipes import Recipe, load_recipe, resolve
 from swath.supernets.hsi3d import HSI3DMixture
+from swath.supernets.mixture import Mixture
 
 CLASSES = 9
 AUTHORS, QUICK = "authors' form", "quick"
@@ -64,7 +67,7 @@ class Variant:
     supernet: dict[str, Any] = field(default_factory=dict)
     default_layout: bool = False
     torchs: bool = False
-    """Whether torch computes the 3-D convolutions."""
+    """Whether torch computes the 3-D convolutions, and each candidate is normalised by itself."""
     batch: int = 5
     window: int = 32
     steps: int = 1
@@ -111,6 +114,7 @@ class Step:
         ).train()
         if variant.torchs:
             torchs(self.supernet)
+            sum_one_by_one(self.supernet)
         if variant.default_layout:
             undo_channels_last(self.supernet)
         shape = (variant.batch, variant.window, variant.window)
@@ -145,6 +149,18 @@ def undo_channels_last(supernet: HSI3DMixture) -> None:
         return (inputs[0].clone(memory_format=torch.contiguous_format),)
 
     supernet.stem.register_forward_pre_hook(default)
+
+
+def sum_one_by_one(supernet: HSI3DMixture) -> None:
+    """Let each candidate of an edge be normalised, weighted and added by itself."""
+
+    def total(mixture: Mixture, x: Tensor) -> Tensor:
+        pairs = zip(mixture._weights(), mixture.operators, strict=True)
+        return sum(weight * operator(x) for weight, operator in pairs if weight != 0)
+
+    for module in supernet.modules():
+        if isinstance(module, Mixture):
+            module.forward = functools.partial(total, module)
 
 
 def channels_last_share(supernet: HSI3DMixture, x: Tensor) -> float:
