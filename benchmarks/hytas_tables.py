@@ -7,7 +7,8 @@ the networks.
 1. Data-free scores on the authors' weights, as their code computes them, beside theirs: the first
    two networks digit by digit, then whole columns.
 2. Data-free scores as their papers define them, on the authors' weights and on weights of our own:
-   three supernets, one by one and averaged.
+   three supernets, one by one and averaged.  Of dss on every 32nd network: four, and two that have
+   each other's fusions.
 3. Every proxy on every scene: rank correlation with OA beside that of the published column, and
    with that column itself.  First what needs no network at all.  Four of them on every 8th network.
 4. What the figures depend on: weights and batch.
@@ -50,6 +51,7 @@ from _hytas.comparisons import (
     compared,
     dependence,
     exact,
+    fusions,
     otherwise,
     own_weights,
     signs,
@@ -58,7 +60,7 @@ from _hytas.comparisons import (
     whole_columns,
 )
 from _hytas.networks import ALL, SCENES
-from _hytas.scores import OWN, QUICK, SETTINGS, Scores, read_scores, score_all
+from _hytas.scores import FUSIONS, OWN, QUICK, SETTINGS, Scores, read_scores, score_all
 
 import swath
 from swath.core.files import write_json
@@ -153,6 +155,7 @@ TABLES: Mapping[str, Callable[[Scores], list[Row]]] = {
     "columns": whole_columns,
     "clean": clean,
     "own_weights": own_weights,
+    "fusions": fusions,
     "signs": signs,
     "proxies": all_proxies,
     "compared": compared,
@@ -163,13 +166,14 @@ TABLES: Mapping[str, Callable[[Scores], list[Row]]] = {
 }
 
 # Tables that can be had alone, and the settings of their scores.
-ALONE = {"own_weights": tuple(OWN), "compared": ("compared",)}
+ALONE = {"own_weights": tuple(OWN), "fusions": tuple(FUSIONS), "compared": ("compared",)}
 
 TITLES = {
     "exact": "1. The first two networks, as coded",
     "columns": "1. Whole columns, as coded",
     "clean": "2. As the papers define them: rank correlations",
     "own_weights": "2. Weights of our own, Indian Pines: rank correlations",
+    "fusions": "2. dss on weights of our own, with the fusions of another supernet",
     "signs": "2. Which weights are made positive: rank correlations on the same networks",
     "proxies": "3. All proxies: rank correlations",
     "compared": "3. Four of them on more networks: rank correlations",

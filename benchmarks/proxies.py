@@ -12,6 +12,9 @@ network on the same batch, measured in turns with the proxies; theirs include a 
 
 Times are of the process, not of the clock, so that other work on the machine counts little.
 
+The operations of convolutions and matrix products are counted besides, also in units: what the
+definitions ask for, whatever the machine makes of it.
+
     python benchmarks/proxies.py             # 4 networks a space, 3 rounds
     python benchmarks/proxies.py --dearest   # alone only what may be the dearest
     python benchmarks/proxies.py --quick     # the same, 2 networks, 1 round
@@ -28,7 +31,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 import swath
 from swath import proxies, spaces
@@ -86,6 +91,32 @@ def seconds(work: Callable[[], None]) -> float:
     return time.process_time() - begun
 
 
+class Operations(TorchDispatchMode):
+    """Counts the operations of convolutions and matrix products within, a multiply-add as two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.convolution_backward.default:
+            # Each gradient costs as much as the pass forward.  Torch's own count is too high for
+            # groups, of which samples' gradients have many.
+            slope, weight, wanted = args[0], args[2], args[10]
+            self.total += 2 * slope.numel() * weight[0].numel() * sum(wanted[:2])
+        elif func._overloadpacket in flop_registry:
+            count = flop_registry[func._overloadpacket]
+            self.total += int(count(*args, **(kwargs or {}), out_val=found))
+        return found
+
+
+def operations(work: Callable[[], None]) -> int:
+    with Operations() as counted:
+        work()
+    return counted.total
+
+
 def ratios(subject: Subject, jobs: Mapping[str, Any], rounds: int) -> dict[str, float]:
     """Return the median cost of each job in units of the same round."""
     subject.unit()
@@ -97,23 +128,35 @@ def ratios(subject: Subject, jobs: Mapping[str, Any], rounds: int) -> dict[str, 
     return {name: statistics.median(values) for name, values in found.items()}
 
 
+def counts(subject: Subject, jobs: Mapping[str, Any]) -> dict[str, float]:
+    """Return the operations of each job in units."""
+    unit = operations(subject.unit)
+    return {
+        name: operations(lambda names=names: subject.score(names)) / unit
+        for name, names in jobs.items()
+    }
+
+
+def with_dearest(found: dict[str, float], singles: Iterable[str]) -> dict[str, float]:
+    """Return figures with those of the dearest proxy, and how much dearer all together are."""
+    dearest = max(found[name] for name in singles)
+    return {**found, "dearest alone": dearest, "all over dearest": found["all"] / dearest}
+
+
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     count, rounds = (2, 1) if options.quick else (options.networks, options.rounds)
     singles = DEAREST if options.quick or options.dearest else tuple(proxies.names())
     jobs = {"five": FIVE, **{name: name for name in singles}, "all": "*"}
     warm = next(subjects("nasbench201", 3, 10, 16, 2, 1))
     warm.score("*")  # torch imports what counts operations on first use
-    cells = [
-        ratios(subject, jobs, rounds) for subject in subjects("nasbench201", 3, 10, 32, 64, count)
-    ]
-    for cell in cells:
-        cell["dearest alone"] = max(cell[name] for name in singles)
-        cell["all over dearest"] = cell["all"] / cell["dearest alone"]
-    transformers = [
-        ratios(subject, {"data-free": DATA_FREE, "all": "*"}, rounds)
-        for subject in subjects("hytas", 200, 16, 7, 16, count)
-    ]
-    return {"nasbench201": cells, "hytas": transformers}
+    cells = list(subjects("nasbench201", 3, 10, 32, 64, count))
+    transformers = list(subjects("hytas", 200, 16, 7, 16, count))
+    of_hytas = {"data-free": DATA_FREE, "all": "*"}
+    return {
+        "nasbench201": [with_dearest(ratios(one, jobs, rounds), singles) for one in cells],
+        "nasbench201, operations": [with_dearest(counts(one, jobs), singles) for one in cells],
+        "hytas": [ratios(one, of_hytas, rounds) for one in transformers],
+    }
 
 
 def table(results: Mapping[str, list[dict[str, float]]]) -> str:
@@ -122,7 +165,7 @@ def table(results: Mapping[str, list[dict[str, float]]]) -> str:
     for space, networks in results.items():
         for name in networks[0]:
             values = [network[name] for network in networks]
-            limit = LIMITS.get(name)
+            limit = LIMITS.get(name) if "operations" not in space else None
             lines.append(
                 f"| {space} | {name} | {statistics.median(values):.2f} "
                 f"({min(values):.2f} to {max(values):.2f}) | {limit or ''} |"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,7 @@ from _hytas.published import (
 from _hytas.scores import (
     COMPARED,
     DATA_FREE,
+    FUSIONS,
     OWN,
     SETTINGS,
     VARIATIONS,
@@ -51,6 +53,7 @@ __all__ = [
     "compared",
     "dependence",
     "exact",
+    "fusions",
     "otherwise",
     "own_weights",
     "signs",
@@ -168,15 +171,56 @@ def own_weights(scores: Scores) -> list[Row]:
     return found
 
 
+def fusions(scores: Scores) -> list[Row]:
+    """Return how dss ranks on supernets of our own, and on two that have each other's fusions.
+
+    Also how large the scores are beside the published ones, of the shallowest and the deepest
+    networks, and what averages of several supernets reach (of the scores' logarithms).
+    """
+    columns = {
+        (one.seed, one.fusions): Columns.of(scores, name, "indian") for name, one in FUSIONS.items()
+    }
+    rows = next(iter(columns.values())).rows
+    file, depth = signed("dss")[rows], layers("indian")[rows]
+    found: list[Row] = []
+    for (seed, fused), ours in columns.items():
+        values = ours.at(rows)["dss"]
+        shallow, deep = (depth == end for end in (depth.min(), depth.max()))
+        found.append(
+            {
+                "supernet": str(seed),
+                "fusions of": str(fused),
+                "networks": len(rows),
+                "with the published column": spearman(values, file),
+                "median ratio, 4 layers": float(np.median((values / file)[shallow])),
+                "median ratio, 10 layers": float(np.median((values / file)[deep])),
+            }
+        )
+    logs = [np.log(one.at(rows)["dss"]) for (seed, own), one in columns.items() if seed == own]
+    for number in range(2, len(logs) + 1):
+        means = [np.mean(some, axis=0) for some in itertools.combinations(logs, number)]
+        reached = [spearman(mean, file) for mean in means]
+        found.append(
+            {
+                "supernet": f"{number} averaged",
+                "networks": len(rows),
+                "with the published column": min(reached),
+                "most": max(reached),
+            }
+        )
+    return found
+
+
 def compared(scores: Scores) -> list[Row]:
     """Return how four scores of data rank, on more networks than all proxies have.
 
-    Scenes that were not scored are left out.
+    Sizes, on the same networks, come first.  Scenes that were not scored are left out.
     """
     found = []
     scored = {scene for setting, scene, _ in scores if setting == "compared"}
     for scene in (scene for scene in SCENES if scene in scored):
         ours, oa = Columns.of(scores, "compared", scene), column(scene, "oa")
+        found += trivial(scene, ours.rows)
         for name in (*COMPARED, "zico_act, mean over layers"):
             stem, _, mean = name.partition(", ")
             values, file = ours.values[stem], column(scene, stem)[ours.rows]
@@ -192,6 +236,28 @@ def compared(scores: Scores) -> list[Row]:
                 }
             )
     return found
+
+
+def trivial(scene: str, rows: list[int]) -> list[Row]:
+    """Return how the sizes of networks rank them."""
+    oa = column(scene, "oa")[rows]
+    return [
+        {
+            "scene": scene,
+            "score": f"trivial: {name}",
+            "networks": len(rows),
+            "with OA": interval(one[rows], oa),
+            "published, same networks": None,
+            "agreement": None,
+        }
+        for name, one in sizes(scene).items()
+    ]
+
+
+def sizes(scene: str) -> dict[str, Floats]:
+    """Return the trivial scores of all networks of a table, by name."""
+    found = trivial_rivals(SCENES[scene].space, theirs(scene).architectures)
+    return found | {f"{n}, as published": column(scene, n) for n in ("flops", "parameters")}
 
 
 def signs(scores: Scores) -> list[Row]:
@@ -223,16 +289,14 @@ def scene_columns(
     scores: Scores, scene: str
 ) -> Iterator[tuple[str, list[int], Floats, Floats | None]]:
     """Yield scores: title, networks, ours, and the published ones of all networks."""
-    table, every = theirs(scene), list(range(len(theirs(scene))))
+    every = list(range(len(theirs(scene))))
     papers, kept = (Columns.of(scores, name, scene) for name in ("papers", "papers, none"))
     coded = [
         Columns.of(scores, name, scene)
         for name in ("authors", "not cleared")
         if scene in SETTINGS[name].scenes
     ]
-    trivial = trivial_rivals(SCENES[scene].space, table.architectures)
-    trivial |= {f"{name}, as published": column(scene, name) for name in ("flops", "parameters")}
-    for name, values in trivial.items():
+    for name, values in sizes(scene).items():
         yield f"trivial: {name}, all networks", every, values, None
         yield f"trivial: {name}", papers.rows, values[papers.rows], None
     for name in SIZES:

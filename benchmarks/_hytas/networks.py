@@ -16,6 +16,7 @@ from swath.core.architecture import Architecture
 from swath.core.seeds import derive, numpy_generator
 from swath.data.scaling import fit_scaling
 from swath.data.scene import Scene
+from swath.estimators.proxies.layers import fusion_parameters
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.hytas import HyTAS
 from swath.supernets import create_elastic
@@ -64,13 +65,26 @@ def supernet(scene: str, weights: str, seed: int) -> Elastic:
         return create_elastic(of.space, *of.specs).eval()
 
 
-def network(scene: str, architecture: Architecture, weights: str, seed: int = SEED) -> nn.Module:
+def network(
+    scene: str,
+    architecture: Architecture,
+    weights: str,
+    seed: int = SEED,
+    fusions: int | None = None,
+) -> nn.Module:
     """Return an untrained network on shared weights, or ("fresh") on weights of its own.
 
-    ``seed`` is that of a supernet of our own.
+    ``seed`` is that of a supernet of our own, ``fusions`` that of the one whose fusions stand in
+    place of its.
     """
     if weights != "fresh":
-        return supernet(scene, weights, seed).extract(architecture)
+        made = supernet(scene, weights, seed).extract(architecture)
+        if fusions not in (None, seed):
+            other = network(scene, architecture, weights, fusions)
+            for name in fusion_parameters(made):
+                if "fusions." in name:
+                    made.get_parameter(name).data.copy_(other.get_parameter(name))
+        return made
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(SEED, "network"))
         return SCENES[scene].space.build(architecture, *SCENES[scene].specs)

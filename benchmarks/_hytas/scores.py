@@ -21,6 +21,7 @@ from swath.estimators import tables
 __all__ = [
     "COMPARED",
     "DATA_FREE",
+    "FUSIONS",
     "OWN",
     "QUICK",
     "SETTINGS",
@@ -45,6 +46,7 @@ class Setting:
     names: Sequence[str] | str
     weights: str = "authors"
     seed: int = SEED  # of the supernet, where it is our own
+    fusions: int | None = None  # seed of the one whose fusions it has
     variant: Literal["paper", "authors"] = "paper"
     signs: Literal["none", "caf", "all"] = "none"
     draw: int | None = None  # of pixels; None: data-free
@@ -60,7 +62,7 @@ class Setting:
         else:
             given = batch(scene, self.draw)
         found = proxies.score(
-            network(scene, architecture, self.weights, self.seed),
+            network(scene, architecture, self.weights, self.seed, self.fusions),
             given,
             self.names,
             variant=self.variant,
@@ -89,6 +91,12 @@ OWN = {  # supernets of our own
     for seed in range(3)
 }
 FEW: dict[str, Any] = {"step": 32, "scenes": ["indian"]}
+FUSIONS = {  # of another supernet
+    f"dss, own weights {seed}, fusions {fusions}": Setting(
+        ("dss",), weights="own", seed=seed, fusions=fusions, **FEW
+    )
+    for seed, fusions in ((0, 0), (1, 1), (2, 2), (3, 3), (1, 0), (0, 1))
+}
 VARIATIONS = {
     "own weights": Setting((*COMPARED, *DATA_FREE), weights="own", draw=0, **FEW),
     "fresh weights": Setting((*COMPARED, *DATA_FREE), weights="fresh", draw=0, **FEW),
@@ -100,6 +108,7 @@ SETTINGS = {
     "authors, caf": Setting(DATA_FREE, variant="authors", signs="caf"),
     "papers, none": Setting(DATA_FREE),
     **OWN,
+    **FUSIONS,
     "papers, caf": Setting(DATA_FREE, signs="caf"),
     "compared": Setting(COMPARED, draw=0),
     "papers": Setting("*", signs="all", draw=0, step=None),

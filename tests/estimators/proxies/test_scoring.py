@@ -198,6 +198,31 @@ def test_codes_do_not_feel_the_length_of_weights() -> None:
     assert larger["linear_regions"].total == found["linear_regions"].total > 1
 
 
+def test_codes_of_what_several_nonlinearities_read() -> None:
+    """One tensor that two of them read, and a third after it was changed in place."""
+
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 40)
+            self.first, self.second, self.third = nn.ReLU(), nn.ReLU(), nn.ReLU()
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.layer(x)
+            found = self.first(z) + self.second(z)
+            z.sub_(0.3)
+            return found + self.third(z)
+
+    torch.manual_seed(0)
+    network, x = Network().double(), torch.randn(6, 3).double()
+    z = network.layer(x).detach().numpy()
+    codes = np.concatenate([z > 0, z > 0, z > 0.3], axis=1)
+    agreement = (codes[:, None] == codes[None]).sum(-1)
+    found = proxies.score(network, x, "naswot")["naswot"]
+    assert found.total == pytest.approx(np.linalg.slogdet(agreement)[1])
+    assert found.per_layer["first"] == found.per_layer["second"] != found.per_layer["third"]
+
+
 def test_the_sum_of_positive_logits_of_dense_networks_is_no_rounding_error() -> None:
     """Behind batch normalisation the sum of all logits would be constant."""
     torch.manual_seed(0)

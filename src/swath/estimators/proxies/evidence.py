@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,7 +18,7 @@ from swath.estimators.proxies.layers import LayerKind
 from swath.estimators.proxies.numerics import gram, log_determinant, pieces, rows
 from swath.estimators.proxies.sample_gradients import sample_gradients
 
-__all__ = ["Codes", "Evidence", "Flow", "Layer", "Noise", "Perturbation", "Shape"]
+__all__ = ["Codes", "Evidence", "Flow", "Layer", "Noise", "Perturbation", "Shape", "counting"]
 
 
 @dataclass(frozen=True)
@@ -129,10 +130,33 @@ class Codes:
         self.agreement -= active[:, None] + active
         self.units += units
 
+    def join(self, other: Codes) -> None:
+        """Count the units of others, too."""
+        self.agreement = self.agreement.to(other.agreement.device) + other.agreement
+        self.units += other.units
+
     @property
     def log_determinant(self) -> Tensor:
         """The logarithm of the agreement's determinant."""
         return log_determinant(self.agreement)
+
+
+def counting(codes: Mapping[str, Codes]) -> dict[str, Callable[[Tensor], None]]:
+    """Return functions that count what each nonlinearity reads.
+
+    What several of them read, as all edges that leave a node of a cell do, is compared once.
+    """
+    known: dict[int, tuple[weakref.ref[Tensor], int, Codes]] = {}
+
+    def count(one: Codes, values: Tensor) -> None:
+        held = known.get(id(values))
+        if held is None or held[0]() is not values or held[1] != values._version:
+            found = Codes(len(one.agreement))
+            found.add(values)
+            held = known[id(values)] = weakref.ref(values), values._version, found
+        one.join(held[2])
+
+    return {name: functools.partial(count, one) for name, one in codes.items()}
 
 
 @dataclass(frozen=True)

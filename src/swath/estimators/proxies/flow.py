@@ -6,11 +6,11 @@ gradient of the sum of all logits in it.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from swath.estimators.proxies.base import PerLayer
 from swath.estimators.proxies.evidence import Layer
+from swath.estimators.proxies.numerics import singular_values
 from swath.estimators.proxies.registration import register
 
 __all__ = ["dss", "logsynflow", "synflow"]
@@ -33,7 +33,7 @@ def dss(layer: Layer) -> Tensor:
     """
     if layer.kind != "attention":
         return synflow(layer)
-    norms = [torch.linalg.svdvals(t).sum() for t in (layer.flow.gradient, layer.flow.weight)]
+    norms = [singular_values(t).sum() for t in (layer.flow.gradient, layer.flow.weight)]
     return norms[0] * norms[1]
 
 

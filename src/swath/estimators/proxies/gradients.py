@@ -10,7 +10,7 @@ from torch import Tensor
 
 from swath.estimators.proxies.base import PerLayer
 from swath.estimators.proxies.evidence import Layer
-from swath.estimators.proxies.numerics import log, ratio
+from swath.estimators.proxies.numerics import log, ratio, singular_values
 from swath.estimators.proxies.registration import register
 
 __all__ = ["cond_num", "grad_norm", "grasp", "l2_norm", "plain", "snip", "snip_grad_norm"]
@@ -71,7 +71,7 @@ def cond_num(layer: Layer) -> Tensor:
     largest.  A layer of one output has condition 1, the logarithm 0, and counts nothing; nor does
     one whose weights are zero.
     """
-    values = torch.linalg.svdvals(layer.weight.flatten(1).double())
+    values = singular_values(layer.weight.flatten(1).double())
     error = values[0] * max(layer.weight.flatten(1).shape) * torch.finfo(layer.weight.dtype).eps
     spread = log(values[0]) - log(torch.maximum(values[-1], error))
     return ratio(snip(layer).double(), spread.nan_to_num(0))

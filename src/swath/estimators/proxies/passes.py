@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from swath.core.errors import RecipeError
 from swath.estimators.proxies.base import LOSS_NEEDS, Need
-from swath.estimators.proxies.evidence import Codes, Evidence, Flow, Layer, Perturbation
+from swath.estimators.proxies.evidence import Codes, Evidence, Flow, Layer, Perturbation, counting
 from swath.estimators.proxies.layers import fusion_parameters, nonlinearities
 from swath.estimators.proxies.recording import (
     Enlargements,
@@ -85,7 +85,7 @@ def _forward(
         [layer.name for layer in evidence.layers],
         inputs=bool(needs & {"samples", "logit samples"}),
         outputs=bool(needs & {"answers", "slopes", "samples", "logit samples"}),
-        codes={name: codes.add for name, codes in evidence.codes.items()},
+        codes=counting(evidence.codes),
     )
     attention = twice_differentiable() if "curvature" in needs else nullcontext()
     with watching as record, attention, torch.set_grad_enabled(backward):
