@@ -27,8 +27,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,8 +49,8 @@ from _sensors.plan import (
 )
 from _sensors.trainings import Rows, read_rows, train_all
 
-import swath
 from swath.core.files import write_json, write_text
+from swath.core.machine import describe
 from swath.landscape import Footprint
 from swath.report.landscape_page import best_family
 from swath.tasks.metrics import score, scores
@@ -119,7 +117,7 @@ def report(plan: Plan, path: Path) -> dict[str, Any]:
     results = {
         "version": 1,  # with "footprints" what 'swath landscape' reads
         "command": "benchmarks/sensor_study.py",
-        "machine": machine(),
+        "machine": describe(),
         "space": {"name": space().name, "options": OPTIONS},
         "plan": {**dataclasses.asdict(plan), "walk": walk_hashes(plan)},
         "scenes": found,
@@ -145,18 +143,6 @@ def write_cells(plan: Plan, rows: Rows, path: Path) -> None:
         size = rows[*sets[0], key, plan.budgets[-1], plan.seeds[0]]["parameters"]
         lines.append(",".join((key, f'"{genes}"', size, *kappas)))
     write_text(path, "\n".join(lines) + "\n")
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "swath": swath.__version__,
-    }
 
 
 SHOWN = {

@@ -29,12 +29,18 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def describe() -> dict[str, Any]:
+def describe(*packages: str) -> dict[str, Any]:
     """Return processor, cores, torch's threads, load, OpenMP's environment and versions.
 
     The load is the mean number of busy or waiting processes of the last minute, before what is
     measured begins.
+
+    Parameters
+    ----------
+    packages : others whose version matters, by the names they are installed under.
     """
+    from importlib.metadata import version
+
     import numpy
     import torch
 
@@ -50,6 +56,7 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "swath": __version__,
+        **{name: version(name) for name in packages},
     }
 
 
