@@ -40,11 +40,12 @@ regressions: $(VENV)/.installed-dev
 	$(PY) benchmarks/regressions.py
 
 bench: $(VENV)/.installed-dev
-	@set -e; for script in benchmarks/*.py; do \
+	@failed=; for script in benchmarks/*.py; do \
 		test -e "$$script" || continue; \
 		echo "== $$script --quick"; \
-		$(PY) "$$script" --quick; \
-	done
+		$(PY) "$$script" --quick || failed="$$failed $$script"; \
+	done; \
+	if test -n "$$failed"; then echo "failed:$$failed" >&2; exit 1; fi
 
 docs: $(VENV)/.installed-docs
 	$(PY) -m mkdocs build --strict

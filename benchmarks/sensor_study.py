@@ -18,7 +18,7 @@ where it was stopped.  From the rows follow OUT/sensor_study_cells.csv (a line a
 ``swath landscape`` compares).
 
     python benchmarks/sensor_study.py --out FOLDER          # an hour of one core
-    python benchmarks/sensor_study.py --quick --out FOLDER  # one scene, few cells and epochs
+    python benchmarks/sensor_study.py --quick               # one scene, few cells and epochs
     python benchmarks/sensor_study.py --report --out FOLDER # no training, from the rows alone
 """
 
@@ -28,6 +28,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -214,11 +215,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one scene, few cells and epochs")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows and results")
+    parser.add_argument("--out", type=Path, help="folder of rows and results; --quick needs none")
     parser.add_argument("--scene", choices=SENSORS, help="train this one alone; no report")
     parser.add_argument("--report", action="store_true", help="no training, from the rows alone")
     options = parser.parse_args()
+    if options.out is None and not options.quick:
+        parser.error("say with --out where the trainings are to be kept")
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        options.out = options.out or Path(folder)
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing; report unless one scene alone is asked for."""
     plan = QUICK if options.quick else FULL
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "sensor_study.csv"
