@@ -62,7 +62,7 @@ BY_PROCESSOR = False
 SECTIONS = ("forms", "sizes", "modes", "patches", "large")
 
 
-def final_network(bands: int = BANDS) -> nn.Module:
+def final_network(bands: int = BANDS, classes: int = CLASSES) -> nn.Module:
     """Return the network of the comparison, with random weights."""
     values: dict[str, str | int] = {}
     for layer, operators in enumerate(OPERATORS):
@@ -73,7 +73,7 @@ def final_network(bands: int = BANDS) -> nn.Module:
         values[f"cell{layer}.width"] = layer + 1
     space = HSI3D()
     torch.manual_seed(0)
-    return space.build(space.architecture(values), InputSpec(bands), OutputSpec(CLASSES))
+    return space.build(space.architecture(values), InputSpec(bands), OutputSpec(classes))
 
 
 def trained(steps: int, weights: Path | None) -> tuple[nn.Module, np.ndarray]:
