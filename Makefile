@@ -1,9 +1,10 @@
-# make demo    search a network for a real scene, train it, map the scene, write the report
-# make test    run the tests
-# make lint    check style and types
-# make bench   run every benchmark in its short form
-# make docs    build the documentation
-# make clean   remove what these commands made, but not the virtual environment
+# make demo         search a network for a real scene, train it, map the scene, write the report
+# make test         run the tests
+# make lint         check style and types
+# make regressions  compare ratios of speed with the stored ones
+# make bench        run every benchmark in its short form
+# make docs         build the documentation
+# make clean        remove what these commands made, but not the virtual environment
 #
 # A virtual environment is made on first use. Variables:
 #   VENV       its folder (.venv)
@@ -22,7 +23,7 @@ PY := $(VENV)/bin/python
 INSTALL = $(PY) -m pip install --quiet --constraint constraints.txt --editable
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint regressions bench docs clean
 
 demo: $(VENV)/.installed
 	$(PY) -m swath demo --out $(DEMO) $(DEMO_ARGS)
@@ -35,12 +36,16 @@ lint: $(VENV)/.installed-dev
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+regressions: $(VENV)/.installed-dev
+	$(PY) benchmarks/regressions.py
+
 bench: $(VENV)/.installed-dev
-	@set -e; for script in benchmarks/*.py; do \
+	@failed=; for script in benchmarks/*.py; do \
 		test -e "$$script" || continue; \
 		echo "== $$script --quick"; \
-		$(PY) "$$script" --quick; \
-	done
+		$(PY) "$$script" --quick || failed="$$failed $$script"; \
+	done; \
+	if test -n "$$failed"; then echo "failed:$$failed" >&2; exit 1; fi
 
 docs: $(VENV)/.installed-docs
 	$(PY) -m mkdocs build --strict

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -62,8 +61,8 @@ from _hytas.comparisons import (
 from _hytas.networks import ALL, SCENES
 from _hytas.scores import FUSIONS, OWN, QUICK, SETTINGS, Scores, read_scores, score_all
 
-import swath
 from swath.core.files import write_json
+from swath.core.machine import describe
 from swath.estimators import tables
 
 
@@ -140,16 +139,6 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
         print(f"| {' | '.join(cell(row.get(head)) for head in heads)} |")
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "swath": swath.__version__,
-    }
-
-
 TABLES: Mapping[str, Callable[[Scores], list[Row]]] = {
     "exact": lambda scores: exact(),
     "columns": whole_columns,
@@ -214,6 +203,7 @@ def main() -> None:
     if unknown:
         parser.error(f"there is no part '{unknown.pop()}'; parts are: {', '.join(ALONE)}")
     torch.set_num_threads(1)
+    about = describe()
     settings = [name for part in options.parts for name in ALONE[part]] if options.parts else None
     scores = (
         read_scores(options.scores)
@@ -227,7 +217,7 @@ def main() -> None:
     )
     found: dict[str, Any] = {
         "command": shlex.join(["benchmarks/hytas_tables.py", *sys.argv[1:]]),
-        "machine": machine(),
+        "machine": about,
     }
     for part, table in TABLES.items():
         if options.parts is None or part in options.parts:

@@ -27,8 +27,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -37,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-import swath
+from swath.core.machine import describe
 from swath.estimators import tables
 from swath.landscape import Landscape, Measure, footprint, of_mapping, of_table, open_landscapes
 from swath.landscape.distance import distance_correlation, distances_to_best
@@ -371,17 +369,6 @@ def speed_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "swath": swath.__version__,
-    }
-
-
 def main() -> None:
     """Measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -394,7 +381,7 @@ def main() -> None:
     if options.quick:
         here = [one for one in here if one in SAMPLED] or here[:1]
     names = {name: metric for name, metric, _ in here}
-    results: dict[str, Any] = {"command": "benchmarks/landscape.py --json", "machine": machine()}
+    results: dict[str, Any] = {"command": "benchmarks/landscape.py --json", "machine": describe()}
     repeat = 3 if options.quick else 9
     results["speed"] = {name: speed(name, metric, repeat) for name, metric in names.items()}
     results["truth"], results["reach"] = {}, {}

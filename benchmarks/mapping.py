@@ -25,8 +25,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
-import platform
 import shlex
 import statistics
 import subprocess
@@ -42,8 +40,8 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-import swath
 from swath.core.files import write_json
+from swath.core.machine import describe
 from swath.data.simulate import simulate_demo
 from swath.mapping import engine
 from swath.mapping.engine import MapMode, MapPrecision, predict, read_array
@@ -64,7 +62,7 @@ BY_PROCESSOR = False
 SECTIONS = ("forms", "sizes", "modes", "patches", "large")
 
 
-def final_network(bands: int = BANDS) -> nn.Module:
+def final_network(bands: int = BANDS, classes: int = CLASSES) -> nn.Module:
     """Return the network of the comparison, with random weights."""
     values: dict[str, str | int] = {}
     for layer, operators in enumerate(OPERATORS):
@@ -75,7 +73,7 @@ def final_network(bands: int = BANDS) -> nn.Module:
         values[f"cell{layer}.width"] = layer + 1
     space = HSI3D()
     torch.manual_seed(0)
-    return space.build(space.architecture(values), InputSpec(bands), OutputSpec(CLASSES))
+    return space.build(space.architecture(values), InputSpec(bands), OutputSpec(classes))
 
 
 def trained(steps: int, weights: Path | None) -> tuple[nn.Module, np.ndarray]:
@@ -469,17 +467,6 @@ def large(quick: bool, folder: str | None, rows: int | None) -> dict[str, Any]:
     }
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def tables(results: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     lines: list[str] = []
@@ -578,16 +565,7 @@ def main() -> None:
     quick, rounds = options.quick, options.rounds or (3 if options.quick else 7)
     about = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "clock": "processor" if BY_PROCESSOR else "wall",
-            "load_before": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "swath": swath.__version__,
-        },
+        "machine": describe() | {"clock": "processor" if BY_PROCESSOR else "wall"},
         "seed": 0,
     }
     print(f"{about['machine']}\n")

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,23 +27,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import swath
+from swath.core.machine import describe
 from swath.spaces._nasbench101_cells import catalogue, from_code
 from swath.spaces._nasbench101_encoding import collisions, to_vector, upper_triangle
 from swath.spaces.nasbench101 import NASBench101
 
 DRAWN = 100_000
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "swath": swath.__version__,
-    }
 
 
 def cells_by_vertices() -> tuple[npt.NDArray[np.int64], dict[str, Any]]:
@@ -105,8 +92,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     parser.add_argument("--out", type=Path, help="write the figures to this file")
     options = parser.parse_args()
+    about = describe()
     codes, listed = cells_by_vertices()
-    print(f"{machine()}\n\n| {' | '.join(('vertices', *listed['cells'], 'all', 'seconds'))} |")
+    print(f"{about}\n\n| {' | '.join(('vertices', *listed['cells'], 'all', 'seconds'))} |")
     print("|---" * 9 + "|")
     figures = (*listed["cells"].values(), listed["all"], listed["seconds"])
     print(f"| cells | {' | '.join(map(str, figures))} |\n")
@@ -122,7 +110,7 @@ def main() -> None:
     command = "benchmarks/nasbench101_encoding.py" + " --quick" * options.quick
     result: dict[str, Any] = {
         "command": command,
-        "machine": machine(),
+        "machine": about,
         "listed": listed,
         "alike": apart,
         "neighbours": near,

@@ -22,8 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -33,14 +31,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
-import sklearn
 import torch
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import train_test_split
 
-import swath
+from swath.core.machine import describe
 from swath.estimators import predictors, tables
 from swath.report.proxy_plots import plot_learning
 
@@ -287,18 +283,6 @@ def print_few_trained(found: dict[str, dict[str, Any]], names: Sequence[str]) ->
         print(f"| {title} | {' | '.join(cells)} | {row['mean']:.3f} | {seconds:.1f} |")
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "scipy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-        "swath": swath.__version__,
-    }
-
-
 def main() -> None:
     """Measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -311,13 +295,14 @@ def main() -> None:
     if "hytas_indian" not in names:
         sys.exit("set SWATH_DATA to the folder of the data")
     torch.set_num_threads(1)
+    about = describe("scipy", "scikit-learn")
     few = few_trained(names, options.quick)
     print_few_trained(few, names)
     forests = rq4(options.quick)
     print_rq4(forests)
     found = {
         "command": f"benchmarks/predictors.py{' --quick' if options.quick else ''}",
-        "machine": machine(),
+        "machine": about,
         "rq4": forests,
         "few_trained": few,
     }

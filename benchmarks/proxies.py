@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shlex
 import statistics
 import sys
@@ -42,9 +40,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-import swath
 from swath import proxies, spaces
 from swath.core.files import write_json
+from swath.core.machine import describe
 from swath.spaces.base import InputSpec, OutputSpec
 
 FIVE = ("grad_norm", "snip", "fisher", "jacob_cov", "synflow")
@@ -187,15 +185,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     results: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": {
-            "processor": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load_before": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "swath": swath.__version__,
-        },
+        "machine": describe(),
         "units": measure(options),
     }
     print(f"{results['machine']}\n")

@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -40,6 +39,7 @@ import torch
 
 import swath
 from swath.core.files import read_json, write_json
+from swath.core.machine import describe
 from swath.core.seeds import derive
 from swath.data.scaling import ScalingKind, fit_scaling
 from swath.study.preparation import open_task_scene, prepare_task
@@ -169,21 +169,6 @@ def table(cells: dict[str, Any], figure: str) -> str:
     return "\n".join(lines)
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    import sklearn
-
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "swath": swath.__version__,
-        "threads": str(torch.get_num_threads()),
-        "torch": torch.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
-
-
 def main() -> None:
     """Run what was asked for, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -204,7 +189,11 @@ def main() -> None:
     if options.quick:
         options.scenes, options.protocols, options.seeds = ["salinas-a"], ["a"], [0]
         overrides += ["search.epochs=4", "search.warmup=2", "training.iterations=100"]
-    results: dict[str, Any] = {"command": " ".join(sys.argv), "machine": machine(), "cells": {}}
+    results: dict[str, Any] = {
+        "command": " ".join(sys.argv),
+        "machine": describe("scikit-learn"),
+        "cells": {},
+    }
     if options.out and options.out.exists():
         results["cells"] = read_json(options.out)["cells"]
     for name in options.scenes:

@@ -271,7 +271,7 @@ def compare(quick: bool) -> dict[str, Any]:
             )
             for k, budget in enumerate(BUDGETS[:-1])
         },
-        "search": search_table(table, 10 if quick else 50),
+        "search": search_table(table, 3 if quick else 50),
     }
     rivals = {"parameters": table.parameters, "flops": table.flops}
     names = PAPER if quick else tuple(sorted({*PAPER, *proxies.names()} - {*rivals}))
@@ -329,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="?", default="compare", choices=("train", "compare"))
     parser.add_argument("--part", default="0/1", help="of train: this share of the work")
-    parser.add_argument("--quick", action="store_true", help="of compare: 12 networks, 10 repeats")
+    parser.add_argument("--quick", action="store_true", help="of compare: 12 networks, 3 repeats")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()

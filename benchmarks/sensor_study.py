@@ -18,7 +18,7 @@ where it was stopped.  From the rows follow OUT/sensor_study_cells.csv (a line a
 ``swath landscape`` compares).
 
     python benchmarks/sensor_study.py --out FOLDER          # an hour of one core
-    python benchmarks/sensor_study.py --quick --out FOLDER  # one scene, few cells and epochs
+    python benchmarks/sensor_study.py --quick               # one scene, few cells and epochs
     python benchmarks/sensor_study.py --report --out FOLDER # no training, from the rows alone
 """
 
@@ -27,9 +27,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,8 +50,8 @@ from _sensors.plan import (
 )
 from _sensors.trainings import Rows, read_rows, train_all
 
-import swath
 from swath.core.files import write_json, write_text
+from swath.core.machine import describe
 from swath.landscape import Footprint
 from swath.report.landscape_page import best_family
 from swath.tasks.metrics import score, scores
@@ -119,7 +118,7 @@ def report(plan: Plan, path: Path) -> dict[str, Any]:
     results = {
         "version": 1,  # with "footprints" what 'swath landscape' reads
         "command": "benchmarks/sensor_study.py",
-        "machine": machine(),
+        "machine": describe(),
         "space": {"name": space().name, "options": OPTIONS},
         "plan": {**dataclasses.asdict(plan), "walk": walk_hashes(plan)},
         "scenes": found,
@@ -145,18 +144,6 @@ def write_cells(plan: Plan, rows: Rows, path: Path) -> None:
         size = rows[*sets[0], key, plan.budgets[-1], plan.seeds[0]]["parameters"]
         lines.append(",".join((key, f'"{genes}"', size, *kappas)))
     write_text(path, "\n".join(lines) + "\n")
-
-
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "swath": swath.__version__,
-    }
 
 
 SHOWN = {
@@ -228,11 +215,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one scene, few cells and epochs")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
-    parser.add_argument("--out", type=Path, required=True, help="folder of rows and results")
+    parser.add_argument("--out", type=Path, help="folder of rows and results; --quick needs none")
     parser.add_argument("--scene", choices=SENSORS, help="train this one alone; no report")
     parser.add_argument("--report", action="store_true", help="no training, from the rows alone")
     options = parser.parse_args()
+    if options.out is None and not options.quick:
+        parser.error("say with --out where the trainings are to be kept")
     torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        options.out = options.out or Path(folder)
+        run(options)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train what is missing; report unless one scene alone is asked for."""
     plan = QUICK if options.quick else FULL
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "sensor_study.csv"

@@ -42,7 +42,6 @@ import argparse
 import json
 import math
 import os
-import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,8 +52,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import kendalltau
 
-import swath
 from swath.core.files import write_text
+from swath.core.machine import describe
 from swath.core.seeds import numpy_generator
 from swath.estimators.tables import Table, load_table
 from swath.spaces.base import SearchSpace
@@ -378,7 +377,7 @@ def main() -> None:
     table = load_table(TABLE)
     results: dict[str, Any] = {
         "command": " ".join(["benchmarks/shrinking_oracle.py", *sys.argv[1:]]),
-        "machine": {"python": platform.python_version(), "swath": swath.__version__},
+        "machine": describe(),
         "data": {},
     }
     for data in options.data:

@@ -33,7 +33,6 @@ import argparse
 import itertools
 import json
 import os
-import platform
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,10 +44,10 @@ from typing import Any
 
 import numpy as np
 
-import swath
 from swath import estimators, strategies
 from swath.core.files import read_json, write_json
 from swath.core.history import History, Trial
+from swath.core.machine import describe
 
 TRIALS = 150
 SHOWN = (10, 50, 100, 150)
@@ -228,20 +227,9 @@ def run(
             yield jobs[job], job.result()
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    import optuna
-    import torch
-
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "swath": swath.__version__,
-        "torch": torch.__version__,
-        "optuna": optuna.__version__,
-        "threads": "1 a search",
-    }
+def machine() -> dict[str, Any]:
+    """What the figures were measured on; each search had one thread."""
+    return describe("optuna") | {"threads": "1 a search"}
 
 
 def print_tables(cells: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from optuna.storages.journal import JournalFileBackend
 from swath.core.architecture import Architecture, Gene
 from swath.core.evaluation import Cost, Evaluation
 from swath.core.history import History, Proposal
+from swath.core.machine import describe
 from swath.core.seeds import numpy_generator
 from swath.spaces.base import SearchSpace
 from swath.study.conduct import open_study
@@ -145,9 +145,7 @@ def measure(trials: int, rounds: int, genes: int) -> list[dict[str, Any]]:
 
 
 def print_table(results: Sequence[dict[str, Any]]) -> None:
-    first = results[0]
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, ")
-    print(f"Optuna {optuna.__version__}; {first['trials']:,} trials, ms a trial\n")
+    print(f"{results[0]['trials']:,} trials, ms a trial\n")
     print("| genes | store   | swath  (least, most) | Optuna (least, most) | bar  | reading |")
     print("|------:|---------|----------------------|----------------------|-----:|--------:|")
     for one in results:
@@ -170,11 +168,13 @@ def main() -> int:
     given = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fill_table()
+    about = describe("optuna")
+    print(about)
     trials, rounds = (1_000, 3) if given.quick else (10_000, 3)
     results = [one for genes in (6, 12) for one in measure(trials, rounds, genes)]
     print_table(results)
     if given.json:
-        print(json.dumps({"machine": platform.platform(), "results": results}))
+        print(json.dumps({"machine": about, "results": results}))
     missed = [one for one in results if one["swath_ms"] > one["bar_ms"]]
     for one in missed:
         print(f"{one['store']}, {one['genes']} genes: above its bar", file=sys.stderr)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from swath import spaces
+from swath.core.machine import describe
 from swath.core.seeds import numpy_generator
 from swath.estimators.tables import load_table
 from swath.strategies.one_shot import OneShot
@@ -122,13 +122,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(1)
+    about = describe()
     sizes = (2, 3, 10) if given.quick else (EPOCHS, STEPS, CHILDREN)
     runs = []
     for seed in range(1 if given.quick else given.seeds):
         runs.append(measure(seed, *sizes))
         result = {
             "command": "benchmarks/supernet_hytas.py",
-            "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
+            "machine": about,
             "runs": runs,
         }
         if given.out is not None:

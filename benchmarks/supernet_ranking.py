@@ -29,7 +29,6 @@ import dataclasses
 import functools
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Sequence
@@ -42,6 +41,7 @@ from scipy.stats import kendalltau, wilcoxon
 
 from swath import spaces
 from swath.core.architecture import Architecture
+from swath.core.machine import describe
 from swath.core.seeds import derive, numpy_generator
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.narrowed import Narrowed
@@ -349,6 +349,7 @@ def print_summary(table: dict[str, dict[str, Any]]) -> None:
 
 def run_supernets(children: Path, out: Path | None, seeds: Sequence[int]) -> dict[str, Any]:
     """Run the repeats, keeping each as soon as it is there."""
+    about = describe()
     truth, size, facts = read_truth(children)
     result: dict[str, Any] = {"truth": facts, "repeats": {}}
     if out is not None and out.exists():
@@ -357,7 +358,7 @@ def run_supernets(children: Path, out: Path | None, seeds: Sequence[int]) -> dic
         if str(seed) not in result["repeats"]:
             result["repeats"][str(seed)] = repeat(seed, truth, size)
         result["summary"] = summary(list(result["repeats"].values()))
-        result["machine"] = f"{platform.machine()}, one thread, torch {torch.__version__}"
+        result["machine"] = about
         result["command"] = "benchmarks/supernet_ranking.py supernets"
         if out is not None:
             out.write_text(json.dumps(result, indent=1) + "\n")

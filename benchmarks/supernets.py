@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shlex
 import statistics
 import sys
@@ -33,10 +31,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import swath
 from swath import spaces
 from swath.core.architecture import Architecture
 from swath.core.files import write_json
+from swath.core.machine import describe
 from swath.data.simulate import simulate_demo
 from swath.estimators.inherited import Inherited
 from swath.spaces.base import InputSpec, OutputSpec, SearchSpace
@@ -309,17 +307,6 @@ def table(results: dict[str, Any]) -> str:
     )
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -332,15 +319,7 @@ def main() -> None:
     created = {name: spaces.create(name, **SPACES[name]) for name in options.spaces}
     results: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),
-        "machine": {
-            "processor": processor(),
-            "cores": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load_before": round(os.getloadavg()[0], 1),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "swath": swath.__version__,
-        },
+        "machine": describe(),
         "step": {name: steps(space, architectures, pairs) for name, space in created.items()},
         "memory": {name: memory(space, 5) for name, space in created.items()},
         "children": children(100 if options.quick else 1000),

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -36,8 +35,8 @@ from typing import Any
 
 import numpy as np
 
-import swath
 from swath.core.architecture import Architecture
+from swath.core.machine import describe
 from swath.estimators import tables
 
 LOAD_LIMIT, QUERY_LIMIT = 50e-3, 1e-6
@@ -120,17 +119,6 @@ def one_round(name: str) -> dict[str, float]:
     }
 
 
-def machine() -> dict[str, str]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": str(os.cpu_count()),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "swath": swath.__version__,
-    }
-
-
 def main() -> None:
     """Measure, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -140,6 +128,7 @@ def main() -> None:
     here = [name for name in tables.KNOWN if tables.table_files(name)]
     if not here:
         sys.exit("set SWATH_DATA to the folder of the data")
+    about = describe()
     results: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SWATH_CACHE"] = cache
@@ -155,7 +144,7 @@ def main() -> None:
                 }
                 for column in COLUMNS
             }
-    print(f"{machine()}\n\nmedian (least to most)\n")
+    print(f"{about}\n\nmedian (least to most)\n")
     units = {1e3: "ms", 1e6: "us"}
     names = [f"{column}, {units[unit]}" for column, unit in COLUMNS.items()]
     print(f"| table | converted, ms | {' | '.join(names)} |")

@@ -216,7 +216,12 @@ def test_any_strategy_searches_any_space_to_a_map(tmp_path: Path, space: str) ->
     assert run.architecture == study.trials[scores.index(max(scores))].architecture
     assert run.model()[0].architecture == run.architecture
     assert (tmp_path / "run" / "map.tif").is_file()
-    assert run.metrics["cost"]["search_seconds"] > 0
+    cost = run.metrics["cost"]
+    assert cost["search_seconds"] > 0
+    assert cost["report_seconds"] > 0
+    phases = [cost[f"{name}_peak_memory_mib"] for name in ("search", "train", "map", "report")]
+    assert max(phases) <= cost["peak_memory_mib"]
+    assert min(phases) > 50  # with torch in memory no phase holds less
     assert "The trivial rival" in (tmp_path / "run" / "report.html").read_text("utf-8")
     # a run of the same recipe from its file is the same run
     assert run.recipe.study is not None

@@ -7,6 +7,7 @@ import platform
 import time
 
 import numpy as np
+import sklearn
 import torch
 
 from swath.core import machine
@@ -19,6 +20,8 @@ def test_a_machine_is_described() -> None:
     assert said["python"] == platform.python_version()
     assert said["threads"] == torch.get_num_threads()
     assert said["processor"]
+    assert "scikit-learn" not in said
+    assert machine.describe("scikit-learn")["scikit-learn"] == sklearn.__version__
 
 
 def test_rates_are_what_the_clock_says() -> None:

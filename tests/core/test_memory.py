@@ -1,13 +1,17 @@
-"""Freed memory goes back to the system."""
+"""Freed memory goes back to the system, and the peak of a while is counted."""
 
 from __future__ import annotations
 
+import re
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from swath.core.memory import _trim, give_back_freed
+from swath.core import memory
+from swath.core.memory import _trim, give_back_freed, peak_mib, reset_peak
 
 HOLES = """
 import os
@@ -38,3 +42,32 @@ def test_holes_between_blocks_are_returned() -> None:
 def test_it_may_be_called_at_any_time() -> None:
     give_back_freed()
     give_back_freed()
+
+
+def held(mib: int) -> None:
+    """Hold memory for a moment: every page is written to, then all is given back."""
+    block = bytearray(mib * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_the_peak_is_counted_anew() -> None:
+    assert reset_peak()
+    before = peak_mib()
+    held(200)
+    most = peak_mib()
+    assert before + 195 < most < before + 260
+    assert reset_peak()
+    assert peak_mib() < most - 150  # what was freed no longer counts
+    resident = re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert resident is not None
+    assert peak_mib() == pytest.approx(int(resident[1]) / 1024, abs=10)
+
+
+def test_elsewhere_it_is_the_most_since_the_begin(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(memory, "_PROCESS", tmp_path / "proc")
+    assert not reset_peak()
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    assert peak_mib() == pytest.approx(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

@@ -207,6 +207,23 @@ def test_each_missing_file_leaves_a_sentence(
     assert sentence in page.text.replace("’", "'")
 
 
+def test_the_memory_of_each_phase_stands_beside_its_time(run_folder: MakeRun) -> None:
+    folder = run_folder(shape=(60, 60), epochs=4)
+    _, page = report(folder)
+    assert "most memory, MiB search 4 min 11 s 251.4" in page.text
+    for name, mib in (("training", "1,480"), ("mapping", "733"), ("all together", "2,210")):
+        assert re.search(rf"{name} [^–]*? {mib} ", page.text)
+    cost = json.loads((folder / "metrics.json").read_text())["cost"]
+    change(folder, cost=cost | {"peak_memory_by_phase": False, "map_peak_device_memory_mib": 91.5})
+    _, page = report(folder)
+    assert "most memory so far, MiB" in page.text
+    assert "733 and 91 on the GPU" in page.text
+    # a run of before memory was counted by phase has times all the same
+    change(folder, cost={k: v for k, v in cost.items() if "_peak_" not in k})
+    _, page = report(folder)
+    assert re.search(r"training 1 min 58 s 118\.2 [^–]* – mapping", page.text)
+
+
 @pytest.mark.parametrize(
     "part",
     [

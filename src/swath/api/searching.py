@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -258,59 +258,63 @@ def _execute(
     from swath.core.devices import describe
     from swath.networks.cost import count_parameters
     from swath.report import write_report
+    from swath.study.phase_memory import PhaseMemory
     from swath.study.phases import find_architecture, train_model
 
     begun = time.perf_counter()
     folder.log("started", command=command, python=sys.version.split()[0])
     task, space, device = job
+    memory = PhaseMemory(folder, device)
     architecture, search_seconds = None, 0.0
     if space is not None:
-        architecture, search_seconds = find_architecture(
-            space, task, recipe, folder, device, progress, workers
-        )
-    network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
+        searches = recipe.architecture is None
+        with memory.phase("search") if searches else contextlib.nullcontext():
+            architecture, search_seconds = find_architecture(
+                space, task, recipe, folder, device, progress, workers
+            )
+    with memory.phase("train"):
+        network, trained = train_model(space, architecture, task, recipe, folder, device, progress)
     after = time.perf_counter()
     validation = trained.validation.scores
-    if isinstance(task, SceneTask):
-        validated = validation.to_dict()
-        found = finish_scene(task, recipe, folder, network, device, progress)
-    else:
-        validated = segmentation_figures(validation)
-        found = finish_tiles(task, recipe, folder, network, device, progress)
+    with memory.phase("map"):
+        if isinstance(task, SceneTask):
+            validated = validation.to_dict()
+            found = finish_scene(task, recipe, folder, network, device, progress)
+        else:
+            validated = segmentation_figures(validation)
+            found = finish_tiles(task, recipe, folder, network, device, progress)
     whole = search_seconds + trained.seconds + time.perf_counter() - after
-    write_json(
-        folder.metrics,
-        {
-            **found,
-            "validation": validated,
-            "training": {
-                "iterations": trained.iterations,
-                "best_iteration": trained.iteration,
-                "stopped": trained.stopped,
-            },
-            "command": command,
-            "cost": {
-                "parameters": count_parameters(network),
-                **found["cost"],
-                "search_seconds": search_seconds,
-                "train_seconds": trained.seconds,
-                "total_seconds": whole,
-                "this_process_seconds": time.perf_counter() - begun,
-                "peak_memory_mib": _peak_memory(),
-            },
-            "split": {**found["split"], "seed": recipe.seed},
-            "device": describe(device),
-            "versions": _versions(),
+    cost = {
+        "parameters": count_parameters(network),
+        **found["cost"],
+        "search_seconds": search_seconds,
+        "train_seconds": trained.seconds,
+        "total_seconds": whole,
+        "this_process_seconds": time.perf_counter() - begun,
+        **memory.figures(),
+    }
+    metrics = {
+        **found,
+        "validation": validated,
+        "training": {
+            "iterations": trained.iterations,
+            "best_iteration": trained.iteration,
+            "stopped": trained.stopped,
         },
-    )
-    write_report(folder.path)
+        "command": command,
+        "cost": cost,
+        "split": {**found["split"], "seed": recipe.seed},
+        "device": describe(device),
+        "versions": _versions(),
+    }
+    write_json(folder.metrics, metrics)
+    # The report shows the figures; what it costs itself can only be added to them afterwards.
+    after = time.perf_counter()
+    with memory.phase("report"):
+        write_report(folder.path)
+    cost |= {"report_seconds": time.perf_counter() - after, **memory.figures()}
+    write_json(folder.metrics, metrics)
     folder.log("finished")
-
-
-def _peak_memory() -> float:
-    """Return the most memory this process has held, in MiB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere
 
 
 def _versions() -> dict[str, str]:

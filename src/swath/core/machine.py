@@ -29,12 +29,18 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def describe() -> dict[str, Any]:
+def describe(*packages: str) -> dict[str, Any]:
     """Return processor, cores, torch's threads, load, OpenMP's environment and versions.
 
     The load is the mean number of busy or waiting processes of the last minute, before what is
     measured begins.
+
+    Parameters
+    ----------
+    packages : others whose version matters, by the names they are installed under.
     """
+    from importlib.metadata import version
+
     import numpy
     import torch
 
@@ -50,11 +56,17 @@ def describe() -> dict[str, Any]:
         "torch": torch.__version__,
         "numpy": numpy.__version__,
         "swath": __version__,
+        **{name: version(name) for name in packages},
     }
 
 
-def rates(repeats: int = 7) -> dict[str, float]:
+def rates(repeats: int = 7, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
     """Return the machine's own limits, each the best of some repeats.
+
+    Parameters
+    ----------
+    clock : gives seconds; ``time.process_time`` for one thread of a machine that does other work.
+        The import is timed by the wall's clock in any case.
 
     Returns
     -------
@@ -72,27 +84,29 @@ def rates(repeats: int = 7) -> dict[str, float]:
         for kind in (torch.float32, torch.bfloat16):
             name = str(kind).removeprefix("torch.")
             a = torch.ones(2048, 2048, dtype=kind)
-            found[f"gemm_{name}"] = 2 * 2048**3 / _least(partial(torch.matmul, a, a), repeats) / 1e9
+            found[f"gemm_{name}"] = (
+                2 * 2048**3 / _least(partial(torch.matmul, a, a), repeats, clock) / 1e9
+            )
             x = torch.ones(4, 256, 64, 64, dtype=kind).to(memory_format=torch.channels_last)
             layer = nn.Conv2d(256, 256, 3, padding=1, bias=False, dtype=kind)
             layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             flops = 2 * x.numel() * 256 * 9
-            seconds = _least(partial(layer, x), repeats)
+            seconds = _least(partial(layer, x), repeats, clock)
             found[f"convolution_{name}"] = flops / seconds / 1e9
         source = torch.ones(2**26)
         target = torch.empty_like(source)
-        found["copy"] = 2 * 4 * 2**26 / _least(lambda: target.copy_(source), repeats) / 1e9
+        found["copy"] = 2 * 4 * 2**26 / _least(lambda: target.copy_(source), repeats, clock) / 1e9
     found["import_seconds"] = _import_seconds(repeats)
     return found
 
 
-def _least(run: Callable[[], object], repeats: int) -> float:
+def _least(run: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
     run()
     seconds = []
     for _ in range(repeats):
-        begun = time.perf_counter()
+        begun = clock()
         run()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(clock() - begun)
     return min(seconds)
 
 

@@ -19,18 +19,25 @@ __all__ = ["costs", "provenance", "split"]
 
 
 def costs(run: RunRecord) -> Html:
-    """Return the cost of every phase."""
+    """Return the time and memory of every phase but this page's own, which ends after it."""
     cost, scene = run.part("cost"), run.part("scene")
     if not cost:
         return section("Cost", sentence("No cost is recorded."))
     pixels = scene.get("rows", 0) * scene.get("columns", 0) or scene.get("test_pixels", 0)
+    whole = cost.get("peak_memory_mib")
+    so_far = cost.get("peak_memory_by_phase") is False
     last = "test tiles" if run.of_tiles else "mapping"
     rows: list[list[str]] = []
     for phase, name in (("search", "search"), ("train", "training"), ("map", last)):
         seconds = cost.get(f"{phase}_seconds")
         if not is_number(seconds) or not seconds:
-            rows.append([name, "none", "–", ""])
+            rows.append([name, "none", "–", "", "–"])
             continue
+        memory = cost.get(f"{phase}_peak_memory_mib")
+        on_device = cost.get(f"{phase}_peak_device_memory_mib")
+        peak = count(memory)
+        if is_number(on_device):
+            peak += f" and {count(on_device)} on the GPU"
         pace = ""
         if phase == "map" and pixels:
             pace = f"{short(pixels / seconds)} pixels a second"
@@ -40,21 +47,21 @@ def costs(run: RunRecord) -> Html:
             pace = f"{duration(seconds / len(run.study.trials))} a trial"
         elif phase == "train" and run.training and run.training[-1]["iteration"]:
             pace = f"{1000 * seconds / run.training[-1]['iteration']:.0f} ms an iteration"
-        rows.append([name, duration(seconds), f"{seconds:,.1f}", pace])
+        rows.append([name, duration(seconds), f"{seconds:,.1f}", pace, peak])
     total = cost.get("total_seconds")
     if is_number(total):
-        rows.append(["all together", duration(total), f"{total:,.1f}", ""])
+        rows.append(["all together", duration(total), f"{total:,.1f}", "", count(whole)])
     columns = [
         Column("phase"),
         Column("time", "number"),
         Column("seconds", "number"),
         Column("pace", "number"),
+        Column("most memory so far, MiB" if so_far else "most memory, MiB", "number"),
     ]
-    memory = cost.get("peak_memory_mib")
     pairs = [
         ("parameters", count(cost.get("parameters"))),
         ("FLOPs per pixel", f"{count(cost.get('flops_per_pixel'))} (a multiply-add is two)"),
-        ("peak memory", f"{count(memory)} MiB" if is_number(memory) else "–"),
+        ("peak memory", f"{count(whole)} MiB" if is_number(whole) else "–"),
         ("device", str(run.metrics.get("device") or "–")),
     ]
     apart = 1 if is_number(total) else 0

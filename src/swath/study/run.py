@@ -219,8 +219,13 @@ class RunFolder:
         return self.path / "best"
 
     @property
+    def log_file(self) -> Path:
+        """Events, one a line."""
+        return self.path / "log.jsonl"
+
+    @property
     def metrics(self) -> Path:
-        """Figures; written last, so a run that has them is complete."""
+        """Figures; written once all is measured, before the report."""
         return self.path / "metrics.json"
 
     @property
@@ -240,7 +245,17 @@ class RunFolder:
 
     def log(self, event: str, **facts: Any) -> None:
         """Append an event to ``log.jsonl``."""
-        append_json_line(self.path / "log.jsonl", {"time": time.time(), "event": event, **facts})
+        append_json_line(self.log_file, {"time": time.time(), "event": event, **facts})
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of a name in ``log.jsonl``, without a line that was cut short."""
+        if not self.log_file.is_file():
+            return []
+        found = []
+        for line in self.log_file.read_text("utf-8", errors="replace").splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                found.append(json.loads(line))
+        return [one for one in found if isinstance(one, dict) and one.get("event") == name]
 
     @contextlib.contextmanager
     def failures(self) -> Iterator[None]:
