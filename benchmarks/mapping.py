@@ -45,6 +45,7 @@ from swath.core.machine import describe
 from swath.data.simulate import simulate_demo
 from swath.mapping import engine
 from swath.mapping.engine import MapMode, MapPrecision, predict, read_array
+from swath.networks.conv3d import Conv3d
 from swath.networks.cost import count_flops_per_pixel
 from swath.networks.inference import Inference
 from swath.networks.patchwise import Patchwise
@@ -107,9 +108,17 @@ def trained(steps: int, weights: Path | None) -> tuple[nn.Module, np.ndarray]:
     return network.eval(), pixels
 
 
+def torchs(network: nn.Module) -> nn.Module:
+    """Let torch compute the 3-D convolutions of a network, in place; return it."""
+    for module in network.modules():
+        if isinstance(module, Conv3d):
+            module.__class__ = nn.Conv3d
+    return network
+
+
 def authors_form(network: nn.Module) -> nn.Module:
     """Return a copy in torch's default layout: weights, and the input, from which all follows."""
-    plain = copy.deepcopy(network)
+    plain = torchs(copy.deepcopy(network))
     for module in plain.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             module.to(memory_format=torch.contiguous_format)
@@ -195,10 +204,11 @@ def forms(network: nn.Module, pixels: np.ndarray, rounds: int, quick: bool) -> d
     image = torch.from_numpy(pixels[:32, :64]).permute(2, 0, 1).contiguous()
     batch = torch.stack([image[:, :, :32], image[:, :, 32:]])
     scene = np.tile(pixels, (1, 2, 1))[: 64 if quick else 192]
+    layout = torchs(copy.deepcopy(network))
     variants = {
         AUTHORS: windows(authors_form(network), batch, "float32"),
-        "layout alone, float32": windows(network, batch, "float32"),
-        "layout alone, bfloat16": windows(network, batch, "bfloat16"),
+        "layout alone, float32": windows(layout, batch, "float32"),
+        "layout alone, bfloat16": windows(layout, batch, "bfloat16"),
         "engine, float32": mapper(network, scene, "float32"),
         "engine, bfloat16": mapper(network, scene, "bfloat16"),
         "products, float32": products(torch.float32),

@@ -181,16 +181,16 @@ def table(rows: Iterable[Sequence[str]]) -> str:
 
 
 def mapping(precision: str) -> Pair:
-    """The engine that maps, beside the plain network, on a small scene."""
+    """The engine that maps, beside the network as torch computes it, on a small scene."""
     import numpy as np
     import torch
-    from mapping import BANDS, final_network, mapper, windows
+    from mapping import BANDS, final_network, mapper, torchs, windows
 
     network = final_network().eval()
     pixels = np.random.default_rng(0).normal(size=(48, 64, BANDS)).astype(np.float32)
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
     engine: Any = mapper(network, pixels, precision)  # type: ignore[arg-type]
-    return Pair(engine, windows(network, image, "float32"))
+    return Pair(engine, windows(torchs(final_network().eval()), image, "float32"))
 
 
 def supernet() -> Pair:
@@ -261,7 +261,7 @@ def patches() -> Pair:
 
 
 def layout() -> Pair:
-    """A training step channels last beside torch's default layout, of sixteen windows."""
+    """A training step as in swath beside torch's convolutions in the default layout, of sixteen windows."""
     import torch
     from mapping import CLASSES, authors_form, final_network
     from torch import nn
@@ -320,7 +320,7 @@ MEASURES = (
     Measure("supernet", "six sampled steps over one of the mixture", supernet, 5, ("vectors",)),
     Measure("proxies", "five proxies in a shared pass over five passes", proxies, 5),
     Measure("patches", "ten passes of the dense form over one loop over patches", patches, 7),
-    Measure("layout", "training step channels last over default layout", layout, 5, ("vectors",)),
+    Measure("layout", "training step over torch's in the default layout", layout, 5, ("vectors",)),
     Measure("study", "300 trials of a study over those of plain Optuna", study, 7),
     Measure("import", "import swath over import numpy", imports, 9),
 )

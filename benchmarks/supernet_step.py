@@ -43,8 +43,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mapping import torchs
 from torch import Tensor, nn
-from training_step import timed, torchs
+from training_step import timed
 
 from swath.core.files import write_json
 from swath.core.machine import describe

@@ -32,13 +32,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from mapping import BANDS, CLASSES, authors_form, final_network
+from mapping import BANDS, CLASSES, authors_form, final_network, torchs
 from torch import Tensor, nn
 
 from swath.core.devices import Precision, autocast
 from swath.core.files import write_json
 from swath.core.machine import describe
-from swath.networks.conv3d import Conv3d
 from swath.networks.cost import count_flops_per_pixel
 from swath.tasks.windows import WindowSampler
 
@@ -46,14 +45,6 @@ AUTHORS = "authors' form"
 WINDOW = 32
 SCENE = (610, 340)
 """Rows and columns of Pavia University."""
-
-
-def torchs(network: nn.Module) -> nn.Module:
-    """Let torch compute the 3-D convolutions of a network, in place; return it."""
-    for module in network.modules():
-        if isinstance(module, Conv3d):
-            module.__class__ = nn.Conv3d
-    return network
 
 
 @dataclass
@@ -79,7 +70,7 @@ class Step:
 def forms() -> dict[str, Step]:
     """Return the step of each form; all begin with the same weights."""
     return {
-        AUTHORS: Step(authors_form(torchs(final_network())), "float32"),
+        AUTHORS: Step(authors_form(final_network()), "float32"),
         "layout alone, float32": Step(torchs(final_network()), "float32"),
         "layout alone, bfloat16": Step(torchs(final_network()), "bfloat16"),
         "swath, float32": Step(final_network(), "float32"),
