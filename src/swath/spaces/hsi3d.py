@@ -26,6 +26,7 @@ from swath.core.errors import RecipeError, nearest
 from swath.networks.conv3d import Conv3d
 from swath.networks.layers3d import AtrousPyramid, SpectralProjection, SpectralReduction, pointwise
 from swath.networks.layout import channels_last
+from swath.networks.members import Members
 from swath.networks.operators3d import SLOPE, VARIANTS, operator_factories
 from swath.spaces import registry
 from swath.spaces.base import InputSpec, OpGraph, OutputSpec, SearchSpace
@@ -49,6 +50,7 @@ class HSI3DOptions:
         the first convolution is a learned projection of all bands to that many spectral
         positions, after which 200 bands cost as much as 48.
     head_width : channels of the decoder.
+    members : so many networks of the architecture are trained and answer together.
     """
 
     variant: str = "asym-d"
@@ -59,6 +61,7 @@ class HSI3DOptions:
     stem_width: int = 32
     stem_length: int | None = None
     head_width: int = 64
+    members: int = 1
 
     def __post_init__(self) -> None:
         if self.variant not in tuple(VARIANTS):
@@ -67,6 +70,7 @@ class HSI3DOptions:
                 f"it has: {', '.join(VARIANTS)}"
             )
         least = {"layers": 1, "nodes": 1, "base_width": 1, "stem_width": 1, "head_width": 3}
+        least["members"] = 1
         if self.stem_length is not None:
             least["stem_length"] = 1
         for name, minimum in least.items():
@@ -368,6 +372,16 @@ class HSI3D(SearchSpace):
         """Return the open final network: (batch, bands, rows, columns) to (batch, classes, ...)."""
         widths = self._widths(architecture.as_dict())
         return HSI3DNetwork(inputs.bands, outputs.classes, widths, self.settings)
+
+    def build_dense(
+        self, architecture: Architecture, inputs: InputSpec, outputs: OutputSpec
+    ) -> nn.Module:
+        """Return the network that is trained and maps scenes: as many members as asked for."""
+        members = [
+            super(HSI3D, self).build_dense(architecture, inputs, outputs)
+            for _ in range(self.settings.members)
+        ]
+        return members[0] if len(members) == 1 else Members(members, outputs.classes)
 
     def finish(self, network: nn.Module) -> nn.Module:
         """Initialise and lay out the layers."""
