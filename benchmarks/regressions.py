@@ -261,7 +261,7 @@ def patches() -> Pair:
 
 
 def layout() -> Pair:
-    """A training step beside that of torch's convolutions in the default layout; sixteen windows."""
+    """A training step beside that of torch's convolutions, default layout; sixteen windows."""
     import torch
     from mapping import CLASSES, authors_form, final_network
     from torch import nn

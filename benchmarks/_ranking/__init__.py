@@ -1,0 +1,1 @@
+"""Parts of ``supernet_ranking.py``."""
