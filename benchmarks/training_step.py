@@ -15,6 +15,7 @@ products.  The last lines say what the windows of a step cost to draw, cut and a
     python benchmarks/training_step.py                # 5 rounds, some minutes
     python benchmarks/training_step.py --quick        # 2 rounds of 4 windows
     python benchmarks/training_step.py --out benchmarks/results/training_step.json
+    python benchmarks/training_step.py --channels     # what layers reach by their width, one thread
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -172,15 +174,55 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def channel_rates() -> str:
+    """Return a Markdown table of what one thread reaches by the number of channels."""
+    lines = [
+        "| channels | convolution 5 x 5, GFLOP/s | 1 x 1 | depthwise 3 x 3 "
+        "| BatchNorm forward, GB/s of its input | backward |",
+        "|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {channels} | {' | '.join(layer_rates(channels))} |"
+        for channels in (8, 12, 16, 24, 32, 64)
+    ]
+    return "\n".join(lines)
+
+
+def layer_rates(channels: int, repeats: int = 9) -> list[str]:
+    """Return the rates of three convolutions, and of BatchNorm forward and backward."""
+    x = torch.randn(46, channels, WINDOW, WINDOW).to(memory_format=torch.channels_last)
+
+    def least(run: Callable[[], object]) -> float:
+        return min(timed(run)[1] for _ in range(repeats))
+
+    rates = []
+    for size, groups in ((5, 1), (1, 1), (3, channels)):
+        layer = nn.Conv2d(channels, channels, size, padding=size // 2, groups=groups, bias=False)
+        layer.to(memory_format=torch.channels_last)
+        operations = 2 * x.numel() * layer.weight[0].numel()
+        rates.append(f"{operations / least(partial(layer, x)) / 1e9:.0f}")
+    norm, gradient = nn.BatchNorm2d(channels, affine=False), torch.randn_like(x)
+    x.requires_grad_()
+    answer = norm(x)
+    backward = partial(torch.autograd.grad, answer, x, gradient, retain_graph=True)
+    rates += [f"{x.nbytes / least(run) / 1e9:.1f}" for run in (partial(norm, x), backward)]
+    return rates
+
+
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--windows", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="2 rounds of 4 windows")
+    parser.add_argument("--channels", action="store_true", help="rates of layers by their width")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
+    if options.channels:
+        torch.set_num_threads(1)
+        print(channel_rates())
+        return
     windows, rounds = (4, 2) if options.quick else (options.windows, options.rounds)
     result = {
         "command": shlex.join(["python", *sys.argv]),
