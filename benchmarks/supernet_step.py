@@ -20,9 +20,9 @@ fifths of their windows.  Variants take turns in
 each round, so that what else the machine does falls on all alike.  The cost of a sampled step
 depends on what is drawn, so several are timed in a round; their draws follow from a seed.
 
-Torch with one thread computes convolutions whose kernel is 1 x 1 along rows and columns (most
-of those here) by another method, in the default layout, for batches under 16.  The last column says
-what share of the 3-D convolutions answers channels last; with two threads or more it is 0 or 1.
+Torch with one thread computes some convolutions of batches under 16 by another method, in the
+default layout.  The last column says what share of the 3-D convolutions answers channels last; with
+two threads or more it is 0 or 1.
 Times of the processor are divided by torch's threads, as in ``training_step.py``.
 
     python benchmarks/supernet_step.py             # 5 rounds

@@ -5,11 +5,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib
-import importlib.util
 import json
 import re
 import shlex
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from benchmark_scripts import FOLDER, script
 
 from swath.cli.app import app
 from swath.spaces.hsi3d import HSI3DOptions
@@ -236,17 +235,10 @@ def test_linked_files_exist(page: Path) -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_the_table_of_steps_is_that_of_its_results(monkeypatch: pytest.MonkeyPatch) -> None:
-    script = ROOT / "benchmarks" / "supernet_step.py"
-    monkeypatch.syspath_prepend(script.parent)  # it takes from the scripts beside it
-    monkeypatch.delitem(sys.modules, "mapping", raising=False)  # the folder of tests of that name
-    spec = importlib.util.spec_from_file_location("supernet_step", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["supernet_step"] = module
-    spec.loader.exec_module(module)
-    results = json.loads((script.parent / "results" / "supernet_step.json").read_text("utf-8"))
+def test_the_table_of_steps_is_that_of_its_results() -> None:
+    with script("supernet_step") as module:
+        results = json.loads((FOLDER / "results" / "supernet_step.json").read_text("utf-8"))
+        table = module.table(results["bands"])
     page = (ROOT / "docs" / "quick.md").read_text("utf-8")
-    assert module.table(results["bands"]) in page
+    assert table in page
     assert results["machine"]["processor"] in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -11,22 +10,16 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import FOLDER, script
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "regressions.py"
 HERE = {"vectors": "AVX512", "bfloat16": "yes"}
 
 
 @pytest.fixture(scope="module")
 def regressions() -> Iterator[ModuleType]:
     """The script; what a measure prepares is imported only when it is prepared."""
-    spec = importlib.util.spec_from_file_location("regressions", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["regressions"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["regressions"]
+    with script("regressions") as module:
+        yield module
 
 
 class Clock:
@@ -156,7 +149,7 @@ def test_what_depends_on_the_processor_is_compared_with_its_like_alone(
 
 
 def test_the_stored_ratios_are_those_that_are_measured(regressions: ModuleType) -> None:
-    kept = json.loads((SCRIPT.parent / "results" / "regressions.json").read_text())
+    kept = json.loads((FOLDER / "results" / "regressions.json").read_text())
     assert list(kept["ratios"]) == [one.name for one in regressions.MEASURES]
     for one in regressions.MEASURES:
         assert kept["ratios"][one.name]["of"] == one.about

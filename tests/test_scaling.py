@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from benchmark_scripts import FOLDER, script
 from torch import nn
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPT = ROOT / "benchmarks" / "scaling.py"
 
 
 @pytest.fixture(scope="module")
 def scaling() -> Iterator[ModuleType]:
     """The script, with those beside it."""
-    known = set(sys.modules)
-    sys.path.insert(0, str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("scaling_benchmark", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["scaling_benchmark"] = module
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(SCRIPT.parent))
-    for name in {"scaling_benchmark", "mapping", "study_overhead"} - known:
-        sys.modules.pop(name, None)
+    with script("scaling") as module:
+        yield module
 
 
 def test_operations_and_bytes_are_those_of_the_arithmetic(scaling: ModuleType) -> None:
@@ -97,7 +85,7 @@ def test_rows_say_how_far_from_the_limit_and_how_fast_they_grow(scaling: ModuleT
 
 
 def test_the_page_has_the_tables_of_the_results(scaling: ModuleType) -> None:
-    results = json.loads((SCRIPT.parent / "results" / "scaling.json").read_text("utf-8"))
+    results = json.loads((FOLDER / "results" / "scaling.json").read_text("utf-8"))
     assert list(results) == list(scaling.SECTIONS)
     page = (ROOT / "docs" / "scaling.md").read_text("utf-8")
     assert scaling.page(results) in page

@@ -2,47 +2,41 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from benchmark_scripts import FOLDER, script
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location(
-        "benchmark_of_landscapes", ROOT / "benchmarks" / "landscape.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def tables() -> Iterator[ModuleType]:
+    with script("landscape") as module:
+        yield module
 
 
 @pytest.fixture(scope="module")
 def results() -> Any:
-    return json.loads((ROOT / "benchmarks" / "results" / "landscape.json").read_text("utf-8"))
+    return json.loads((FOLDER / "results" / "landscape.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("part", ["truth", "rivals", "thinned", "coverage", "reach", "speed"])
 def test_the_tables_of_the_page_are_those_of_the_results(
-    part: str, script: Any, results: Any
+    part: str, tables: ModuleType, results: Any
 ) -> None:
     page = (ROOT / "docs" / "systems" / "footprint.md").read_text("utf-8")
-    assert getattr(script, f"{part}_table")(results[part]) in page
+    assert getattr(tables, f"{part}_table")(results[part]) in page
 
 
-def test_the_limits_are_kept(script: Any, results: Any) -> None:
+def test_the_limits_are_kept(tables: ModuleType, results: Any) -> None:
     for row in results["speed"].values():
-        assert row["optima"] < script.OPTIMA_LIMIT
-        assert row["step of one walk, us"] < script.STEP_LIMIT
+        assert row["optima"] < tables.OPTIMA_LIMIT
+        assert row["step of one walk, us"] < tables.STEP_LIMIT
 
 
 def test_what_the_page_says_of_samples_is_in_the_results(results: Any) -> None:

@@ -4,8 +4,8 @@ The kernels of 3D-ANAS are decomposed: they extend in space or along the spectru
 Laid out channels last, the bands of a value are images, and the rows and columns of a band are one
 long row; so a spatial kernel is a 2-D convolution of the bands, and a spectral one a 2-D
 convolution over (bands, pixels), both without moving a number.  Forward passes gain little by it.
-Backward passes of depthwise and dilated kernels gain ten times and more on a CPU, for there are no
-fast 3-D forms of these.
+Backward passes of depthwise and dilated kernels become several times as fast on a CPU, for there
+are no fast 3-D forms of these.
 
 Tensors are (batch, channels, bands, rows, columns), or (images, channels, rows, columns).
 """
