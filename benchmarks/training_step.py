@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mapping import BANDS, CLASSES, authors_form, final_network, torchs
+from mapping import BANDS, CLASSES, authors_form, final_network, products, torchs
 from torch import Tensor, nn
 
 from swath.core.devices import Precision, autocast
@@ -88,12 +88,6 @@ def timed(run: Callable[[], object]) -> tuple[float, float]:
     return clock, processor / torch.get_num_threads()
 
 
-def products(kind: torch.dtype) -> float:
-    """Return operations a second (of the processor) of matrix products."""
-    a = torch.ones(1024, 1024, dtype=kind)
-    return 16 * 2 * 1024**3 / timed(lambda: [a @ a for _ in range(16)])[1]
-
-
 def measure(windows: int, rounds: int) -> dict[str, Any]:
     """Return what each form takes, in turns."""
     torch.manual_seed(0)
@@ -109,7 +103,9 @@ def measure(windows: int, rounds: int) -> dict[str, Any]:
         for name, step in steps.items():
             seconds[name].append(timed(lambda step=step: step(x, y)))
         for name in gemm:
-            gemm[name].append(products(getattr(torch, name)))
+            run, done = products(getattr(torch, name)), []
+            seconds_of = timed(lambda run=run, done=done: done.extend(run() for _ in range(16)))
+            gemm[name].append(sum(done) / seconds_of[1])
     # A backward pass makes two products for each of the forward pass.
     operations = 3 * count_flops_per_pixel(final_network(), BANDS) * windows * WINDOW**2
     table: dict[str, Any] = {}

@@ -38,17 +38,15 @@ class Conv3d(nn.Conv3d):
             return super().forward(x)
         if _is_depthwise(self):
             return self._depthwise(x)
-        if self.groups == 1 and self.kernel_size[1:] == (1, 1):
-            return self._spectral(x)
-        if self.groups == 1 and self.kernel_size[0] == 1 and self.stride[0] == 1:
+        if self.groups > 1:
+            return super().forward(x)
+        if (self.kernel_size[0], self.stride[0], self.padding[0]) == (1, 1, 0):
             return self._spatial(x)
+        if (self.kernel_size[1:], self.stride[1:], self.padding[1:]) == ((1, 1), (1, 1), (0, 0)):
+            return self._spectral(x)
         return super().forward(x)
 
     def _spectral(self, x: Tensor) -> Tensor:
-        if self.kernel_size[0] == 1 and self.stride == (1, 1, 1):
-            return self._spatial(x)
-        if self.stride[1:] != (1, 1) or self.padding[1:] != (0, 0):
-            return super().forward(x)
         answer = F.conv2d(
             x.flatten(3),
             self.weight.squeeze(4),
@@ -60,8 +58,6 @@ class Conv3d(nn.Conv3d):
         return torch.unflatten(answer, 3, x.shape[3:])
 
     def _spatial(self, x: Tensor) -> Tensor:
-        if self.padding[0] != 0:
-            return super().forward(x)
         answer = F.conv2d(
             images(x),
             self.weight.squeeze(2),
