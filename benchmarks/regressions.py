@@ -87,7 +87,7 @@ def capability() -> dict[str, str]:
     """Return what the ratios of layouts and precisions depend on."""
     import torch
 
-    from swath.networks.inference import has_bfloat16
+    from swath.networks.inference_calls import has_bfloat16
 
     return {
         "vectors": torch.backends.cpu.get_cpu_capability(),

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from swath.core.errors import MismatchError, RecipeError
 from swath.data.scaling import Scaling
 from swath.data.scene import array_scene
-from swath.mapping.engine import MapMode, predict, read_array
+from swath.mapping.engine import MapMode, _Runner, predict, read_array
 from swath.mapping.scenes import predict_scene
+from swath.networks.patchwise import Patchwise
 from swath.spaces import create
 from swath.spaces.base import InputSpec, OutputSpec
 
@@ -117,6 +118,46 @@ def test_plain_is_one_pass(
     assert prediction.mode == "plain"
     assert prediction.notes == ()
     np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+@pytest.fixture
+def in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the inference form answer windows, as on a GPU, instead of being streamed through."""
+    monkeypatch.setattr(_Runner, "streams", False)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("window", [None, 9, 25])
+@pytest.mark.parametrize("shape", [(5, 7), (41, 67)])
+def test_plain_in_windows_is_one_pass(shape: tuple[int, int], window: int | None) -> None:
+    network = stack([(3, 3, 2), (5, 1, 1)])
+    pixels = cube(*shape)
+    prediction = predict(network, read_array(pixels), pixels.shape, window=window)
+    assert prediction.notes == ()
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+@pytest.mark.usefixtures("in_windows")
+@pytest.mark.parametrize("window", [None, 6])
+def test_dense_form_of_patches_in_windows_is_patch_by_patch(window: int | None) -> None:
+    torch.manual_seed(3)
+    inner = nn.Sequential(
+        nn.Conv2d(BANDS, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(4, CLASSES)
+    )
+    network = Patchwise(inner, 5).eval()
+    pixels = cube(17, 22)
+    prediction = predict(network, read_array(pixels), pixels.shape, window=window)
+    np.testing.assert_allclose(prediction.array(), one_pass(network, pixels), atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("mode", ["plain", "ov"])
+def test_a_gpu_maps_as_the_processor_does(mode: MapMode) -> None:
+    network = stack([(3, 3, 2), (5, 1, 1)])
+    pixels = cube(70, 90)
+    here = predict(network, read_array(pixels), pixels.shape, mode=mode).array()
+    there = predict(network, read_array(pixels), pixels.shape, mode=mode, device="cuda").array()
+    np.testing.assert_allclose(there, here, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(47, 61), (64, 48)])

@@ -12,13 +12,19 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from swath.core.devices import autocast
+from swath.networks import inference
 from swath.networks.dense_graph import NotDense, dense_graph, ordered
 from swath.networks.inference import Inference
+from swath.networks.inference_calls import fills_groups
 from swath.networks.receptive_field import receptive_field
 from swath.spaces import create
 from swath.spaces.base import InputSpec, OutputSpec
 
 BANDS, CLASSES = 23, 4
+GPUS = [
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))
+]
 
 
 def shaken(network: nn.Module, seed: int = 0) -> nn.Module:
@@ -96,6 +102,43 @@ def test_an_image_may_lie_in_memory_as_files_have_it() -> None:
         expected = network(image[None])
         assert_close(Inference(network, BANDS)(image[None]), expected)
         assert_close(streamed(Inference(network, BANDS), image, [4]), expected[0])
+
+
+@pytest.mark.parametrize("variant", ["asym-d", "asym-ud", "sym-d", "sym-ud"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_calls_for_gpus_give_the_same_answers(
+    seed: int, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are public calls, so a processor carries them out too."""
+    monkeypatch.setattr(inference, "can_fuse", lambda: False)
+    monkeypatch.setattr(
+        inference,
+        "dense_graph",
+        lambda network, bands, _: dense_graph(network, bands, fills_groups),
+    )
+    network = child(seed, variant=variant)
+    form = Inference(network, BANDS)
+    kinds = [node.weights for node in form.nodes if node.convolution is not None]
+    assert not any(fills_groups(convolution) for convolution in kinds)
+    image = torch.randn(2, BANDS, 21, 17)
+    with torch.inference_mode():
+        expected = network(image)
+        assert_close(form(image), expected)
+        assert_close(streamed(form, image[1], [5]), expected[1])
+
+
+@pytest.mark.parametrize("device", GPUS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_gives_the_answers_of_the_processor(device: str, dtype: torch.dtype) -> None:
+    network = child(1)
+    image = torch.randn(2, BANDS, 40, 33)
+    with torch.inference_mode(), autocast(torch.device(device), "float32"):
+        expected = network(image)
+        answer = Inference(network, BANDS, dtype, torch.device(device))(image.to(device)).cpu()
+    if dtype == torch.float32:
+        assert_close(answer, expected)
+    else:
+        assert float((answer - expected).norm() / expected.norm()) < 0.03
 
 
 @pytest.mark.parametrize("seed", range(3))

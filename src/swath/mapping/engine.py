@@ -30,7 +30,8 @@ from swath.mapping.windows import (
 from swath.mapping.workers import spread
 from swath.networks.dense_graph import NotDense
 from swath.networks.dense_patches import DensePatches, dense_patches
-from swath.networks.inference import Inference, can_fuse, has_bfloat16
+from swath.networks.inference import Inference
+from swath.networks.inference_calls import can_fuse, has_bfloat16
 from swath.networks.patchwise import Patchwise, continued
 from swath.networks.receptive_field import Halo, receptive_field
 from swath.tasks.label_patches import mirrored
@@ -68,6 +69,9 @@ _MEMORY = 2**30
 _BYTES_PER_BAND = 352  # of activations, measured on the published network
 _FEWEST_BANDS = 32
 _LARGEST_BATCH = 16
+_LARGEST_BATCH_ON_GPU = 256
+_VALUES_PER_BAND = 16  # and pixel, of the largest activation: 32 channels of half the bands
+_LARGEST_ACTIVATION = 2**30  # values; a GPU's calls count them in 32 bits
 
 
 class Block(NamedTuple):
@@ -158,10 +162,10 @@ def predict(
 
     Windows larger than the scene are cut to it, and scales that thereby become equal count once.
 
-    On a processor, networks made of convolutions that keep the image's size
-    (:mod:`swath.networks.dense_graph`) run in a form with the same answers that is several times
-    as fast: mode ``plain`` then streams the scene through the network by rows, and computes no
-    pixel twice but those beside the strips that a wide scene is cut into.
+    Networks made of convolutions that keep the image's size (:mod:`swath.networks.dense_graph`) run
+    in a form with the same answers that is several times as fast.  On a processor, mode ``plain``
+    then streams the scene through the network by rows, and computes no pixel twice but those beside
+    the strips that a wide scene is cut into.
 
     Parameters
     ----------
@@ -220,17 +224,19 @@ def predict(
     runner = _Runner(network, read, shape, classes, batch, device, progress)
     notes = runner.settle(precision)
     if workers > 1 or scheduler is not None:
-        if mode != "plain" or runner.form is None or runner.device.type != "cpu":
+        if mode != "plain" or not runner.streams:
             notes += (
-                "only mode plain of networks made of convolutions is shared among workers; "
-                "mapped in this process",
+                "only mode plain of networks made of convolutions, on processors, is shared among "
+                "workers; mapped in this process",
             )
         else:
             return _streamed(runner, (rows, columns), window, notes, workers, scheduler)
-    if mode == "plain" and runner.form is not None:
+    if mode == "plain" and runner.streams:
         return _streamed(runner, (rows, columns), window, notes)
     if mode == "plain":
         side = window or runner.default_side()
+        if runner.form is not None:
+            halo = runner.form.halo
         whole = rows * columns <= side * side if window is None else max(rows, columns) <= side
         if context is not None and halo is None:
             whole = max(rows, columns) <= context
@@ -345,7 +351,7 @@ class _Runner:
 
     def settle(self, precision: MapPrecision) -> tuple[str, ...]:
         """Decide on form and precision; say what is not as it was asked for."""
-        if self.device.type == "cpu" and can_fuse():
+        if self.device.type != "cpu" or can_fuse():
             with contextlib.suppress(NotDense):
                 self.form = self.simplified(torch.float32)
                 self._check_classes(self.form.classes)
@@ -371,7 +377,12 @@ class _Runner:
     def simplified(self, dtype: torch.dtype) -> Inference:
         """Return the inference form, or raise that there is none."""
         inner = self.network.network if isinstance(self.network, DensePatches) else self.network
-        return Inference(inner, self.bands, dtype)
+        return Inference(inner, self.bands, dtype, self.device)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the scene goes through the form by rows, which pays where caches are small."""
+        return self.form is not None and self.device.type == "cpu"
 
     def default_side(self) -> int:
         """Return the side of the largest square that fits into memory."""
@@ -379,8 +390,9 @@ class _Runner:
 
     def batches(self, count: int, pixels: int, most: int | None = None) -> Iterator[slice]:
         """Cut ``count`` windows of ``pixels`` each into batches."""
-        at_once = self._pixels() if self.form is None else _PIXELS_AT_ONCE
-        size = most or self._batch or max(1, min(_LARGEST_BATCH, at_once // pixels))
+        at_once = _PIXELS_AT_ONCE if self.streams else self._pixels()
+        largest = _LARGEST_BATCH if self.device.type == "cpu" else _LARGEST_BATCH_ON_GPU
+        size = most or self._batch or max(1, min(largest, at_once // pixels))
         for start in range(0, count, size):
             yield slice(start, min(start + size, count))
 
@@ -431,16 +443,17 @@ class _Runner:
         """Return float32 logits (batch, classes, rows, columns) of windows of one shape."""
         rows, columns, _ = windows[0].shape
         stack = windows[0][None] if len(windows) == 1 else np.stack(windows)
-        inputs = torch.from_numpy(stack).permute(0, 3, 1, 2)
+        inputs = torch.from_numpy(stack).to(self.device).permute(0, 3, 1, 2)
         with torch.inference_mode():
             if self.form is not None:
-                reach = self.mirror
-                if not reach:
-                    return self.form(inputs)
-                inputs = continued(continued(inputs, reach, 2), reach, 3)
-                return self.form(inputs)[:, :, reach : reach + rows, reach : reach + columns]
+                with autocast(self.device, "float32"):  # what is to be rounded is so in the form
+                    reach = self.mirror
+                    if not reach:
+                        return self.form(inputs)
+                    inputs = continued(continued(inputs, reach, 2), reach, 3)
+                    return self.form(inputs)[:, :, reach : reach + rows, reach : reach + columns]
             with autocast(self.device, self.precision):
-                logits = self.network(inputs.contiguous().to(self.device))
+                logits = self.network(inputs.contiguous())
             self._check(logits, (len(windows), rows, columns))
             return logits.float()
 
@@ -452,7 +465,9 @@ class _Runner:
         memory: int = _MEMORY
         if self.device.type == "cuda":
             memory = max(memory, torch.cuda.mem_get_info(self.device)[0] // 4)
-        return memory // (max(self.bands, _FEWEST_BANDS) * _BYTES_PER_BAND)
+        bands = max(self.bands, _FEWEST_BANDS)
+        fits = memory // (bands * _BYTES_PER_BAND)
+        return min(fits, _LARGEST_ACTIVATION // (bands * _VALUES_PER_BAND))
 
     def _check(self, logits: Any, expected: tuple[int, int, int]) -> None:
         batch, rows, columns = expected
@@ -641,15 +656,23 @@ def _exact(
     for window in cut:
         height, width = (length + -length % multiple for length in window.read_shape)
         total += height * width
-    with runner.ready(total):
-        for group in _runs(cut):
-            height, width = group[0].read_shape
-            for part in runner.batches(len(group), height * width, at_once):
-                windows = group[part]
-                seen = [runner.read(w.read_rows, w.read_columns) for w in windows]
-                answers = runner([_continued(pixels, multiple) for pixels, _ in seen])
-                for w, (_, valid), answer in zip(windows, seen, answers, strict=True):
-                    yield Block(w.rows, w.columns, answer[w.inner], valid[w.inner])
+    with runner.ready(total), contextlib.closing(ahead(_seen(runner, cut, at_once))) as seen:
+        for windows, pixels, valid in seen:
+            answers = runner([_continued(each, multiple) for each in pixels])
+            for w, known, answer in zip(windows, valid, answers, strict=True):
+                yield Block(w.rows, w.columns, answer[w.inner], known[w.inner])
+
+
+def _seen(
+    runner: _Runner, cut: Sequence[HaloWindow], at_once: int | None
+) -> Iterator[tuple[list[HaloWindow], list[Floats], list[Mask]]]:
+    """Read the windows of each batch."""
+    for group in _runs(cut):
+        height, width = group[0].read_shape
+        for part in runner.batches(len(group), height * width, at_once):
+            windows = group[part]
+            read = [runner.read(w.read_rows, w.read_columns) for w in windows]
+            yield windows, [pixels for pixels, _ in read], [valid for _, valid in read]
 
 
 def _continued(pixels: Floats, multiple: int) -> Floats:

@@ -3,9 +3,11 @@
 The kernels of 3D-ANAS are decomposed: they extend in space or along the spectrum, rarely in both.
 Laid out channels last, the bands of a value are images, and the rows and columns of a band are one
 long row; so a spatial kernel is a 2-D convolution of the bands, and a spectral one a 2-D
-convolution over (bands, pixels), both without moving a number.  Forward passes gain little by it.
-Backward passes of depthwise and dilated kernels become several times as fast on a CPU, for there
-are no fast 3-D forms of these.
+convolution over (bands, pixels), both without moving a number.  On a CPU, forward passes gain
+little by it; backward passes of depthwise and dilated kernels become several times as fast, for
+there are no fast 3-D forms of these.  GPUs have none of depthwise kernels either: in space, not
+dilated, they are fast in two dimensions; others are computed there as kernels of all channels, zero
+but for their own, for which there are matrix units to spare.
 
 Tensors are (batch, channels, bands, rows, columns), or (images, channels, rows, columns).
 """
@@ -28,28 +30,32 @@ _COLUMNS = 3
 class Conv3d(nn.Conv3d):
     """:class:`torch.nn.Conv3d` with the same weights and answer (to rounding).
 
-    On a CPU, values in the layout ``channels_last_3d`` go the fast way.  Everything else, and any
-    kernel that has no fast form, is computed as in torch.
+    Values in the layout ``channels_last_3d`` go the fast way.  Everything else, and any kernel that
+    has no fast form, is computed as in torch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of (batch, channels, bands, rows, columns)."""
         if not _channels_last(x) or self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(x)
-        if _is_depthwise(self):
+        depthwise = _is_depthwise(self)
+        if depthwise and x.device.type == "cpu":
             return self._depthwise(x)
-        if self.groups > 1:
+        if self.groups > 1 and not depthwise:
             return super().forward(x)
+        weight, groups = self.weight, self.groups
+        if depthwise and (self.kernel_size[0] > 1 or max(self.dilation[1:]) > 1):
+            weight, groups = _filled(weight), 1
         if (self.kernel_size[0], self.stride[0], self.padding[0]) == (1, 1, 0):
-            return self._spatial(x)
+            return self._spatial(x, weight, groups)
         if (self.kernel_size[1:], self.stride[1:], self.padding[1:]) == ((1, 1), (1, 1), (0, 0)):
-            return self._spectral(x)
-        return super().forward(x)
+            return self._spectral(x, weight)
+        return F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation)
 
-    def _spectral(self, x: Tensor) -> Tensor:
+    def _spectral(self, x: Tensor, weight: Tensor) -> Tensor:
         answer = F.conv2d(
             x.flatten(3),
-            self.weight.squeeze(4),
+            weight.squeeze(4),
             self.bias,
             stride=(self.stride[0], 1),
             padding=(int(self.padding[0]), 0),
@@ -57,14 +63,15 @@ class Conv3d(nn.Conv3d):
         )
         return torch.unflatten(answer, 3, x.shape[3:])
 
-    def _spatial(self, x: Tensor) -> Tensor:
+    def _spatial(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
         answer = F.conv2d(
             images(x),
-            self.weight.squeeze(2),
+            weight.squeeze(2),
             self.bias,
             stride=self.stride[1:],
             padding=self.padding[1:],
             dilation=self.dilation[1:],
+            groups=groups,
         )
         return volumes(answer, len(x))
 
@@ -74,12 +81,7 @@ class Conv3d(nn.Conv3d):
 
 
 def _channels_last(x: Tensor) -> bool:
-    return (
-        x.device.type == "cpu"
-        and x.ndim == 5
-        and x.shape[1] > 1
-        and x.is_contiguous(memory_format=torch.channels_last_3d)
-    )
+    return x.ndim == 5 and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def _is_depthwise(layer: nn.Conv3d) -> bool:
@@ -92,6 +94,12 @@ def _is_depthwise(layer: nn.Conv3d) -> bool:
         and layer.padding == same
         and all(k % 2 == 1 for k in layer.kernel_size)
     )
+
+
+def _filled(weight: Tensor) -> Tensor:
+    """Return kernels of all channels (c, c, ...) that see what depthwise ones (c, 1, ...) see."""
+    own = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
+    return weight * own.view(len(weight), -1, 1, 1, 1)
 
 
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -96,13 +96,17 @@ class Node:
         return (self.convolution.padding[1], 0)[: len(self.inputs)]
 
 
-def dense_graph(network: nn.Module, bands: int) -> Node:
+def dense_graph(
+    network: nn.Module, bands: int, filled: Callable[[Convolution], bool] | None = None
+) -> Node:
     """Return the last node of the network's simplified graph.
 
     Parameters
     ----------
     network : takes (batch, bands, rows, columns), returns (batch, classes, rows, columns); in
         evaluation mode.
+    filled : whether a convolution of groups is to become one of all channels, with zeros between
+        the groups; by default none.
 
     Raises
     ------
@@ -115,6 +119,9 @@ def dense_graph(network: nn.Module, bands: int) -> Node:
     last = _Reading(graph, bands).output
     if last.bands != 1:
         raise NotDense("its answers have a spectral axis")
+    for node in ordered(last):
+        if filled is not None and node.convolution is not None and filled(node.convolution):
+            node.convolution = _filled(node.convolution)
     return _simplified(last)
 
 
@@ -472,6 +479,17 @@ def _merged(first: Node, second: Node) -> Convolution | None:
         return None
     before = _work(a, first.bands) + _work(b, second.bands)
     return merged if _work(merged, second.bands) <= before else None
+
+
+def _filled(convolution: Convolution) -> Convolution:
+    """Return the same convolution without groups."""
+    weight = convolution.weight
+    outputs, inputs = weight.shape[0] // convolution.groups, weight.shape[1]
+    full = weight.new_zeros(weight.shape[0], inputs * convolution.groups, *weight.shape[2:])
+    for group in range(convolution.groups):
+        rows = slice(group * outputs, (group + 1) * outputs)
+        full[rows, group * inputs : (group + 1) * inputs] = weight[rows]
+    return replace(convolution, weight=full, groups=1)
 
 
 def _through(bias: Tensor, convolution: Convolution) -> Tensor:

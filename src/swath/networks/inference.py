@@ -1,45 +1,32 @@
-"""The form in which a trained dense network maps scenes fast on a processor.
+"""The form in which a trained dense network maps scenes fast.
 
-The network's simplified graph is carried out in few calls: convolutions with their activation in
-one, in the layout and form that measurements show to be fastest.  Either whole images are computed
-(:meth:`Inference.__call__`), or a long image is streamed through by rows (:class:`Stream`): each
-convolution keeps the last rows that its kernel still needs, so that nothing is computed twice and
-what is at work fits into the cache.
+The network's simplified graph is carried out in few calls, in the layout and form that measurements
+show to be fastest.  Either whole images are computed (:meth:`Inference.__call__`), or, on a
+processor, a long image is streamed through by rows (:class:`Stream`): each convolution keeps the
+last rows that its kernel still needs, so that nothing is computed twice and what is at work fits
+into the cache.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from swath.networks.dense_graph import Convolution, Node, consumers, dense_graph, ordered
+from swath.networks.dense_graph import Node, consumers, dense_graph, ordered
+from swath.networks.inference_calls import (
+    LAYOUT,
+    FusedConvolution,
+    PlainConvolution,
+    can_fuse,
+    fills_groups,
+)
 from swath.networks.receptive_field import Halo
 
-__all__ = ["Inference", "Stream", "can_fuse", "has_bfloat16"]
-
-LAYOUT = torch.channels_last_3d
-
-
-def can_fuse() -> bool:
-    """Return whether this torch has the calls that compute a convolution and what follows in one.
-
-    They are those of torch's own compiler, and private: a torch without them maps in the plain
-    form.
-    """
-    names = ("_convolution_pointwise", "_convolution_pointwise_", "_reorder_convolution_weight")
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return available and all(hasattr(torch.ops.mkldnn, name) for name in names)
-
-
-def has_bfloat16() -> bool:
-    """Return whether this processor multiplies in bfloat16."""
-    name = "_is_mkldnn_bf16_supported"
-    return can_fuse() and hasattr(torch.ops.mkldnn, name) and getattr(torch.ops.mkldnn, name)()
+__all__ = ["Inference", "Stream"]
 
 
 class Inference:
@@ -51,17 +38,26 @@ class Inference:
         as in evaluation mode, and not changed.
     bands : of its input.
     dtype : float32 or bfloat16; the last convolution is float32 in any case.
+    device : where it computes; by default on the processor.
 
     Raises
     ------
     NotDense : see :func:`~swath.networks.dense_graph.dense_graph`.
     """
 
-    def __init__(self, network: nn.Module, bands: int, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        bands: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+    ) -> None:
+        device = device or torch.device("cpu")
         training = {module: module.training for module in network.modules()}
         network.eval()
         try:
-            last = dense_graph(network, bands)
+            filled = None if device.type == "cpu" else fills_groups
+            last = dense_graph(network, bands, filled)
         finally:
             for module, mode in training.items():
                 module.training = mode
@@ -71,7 +67,8 @@ class Inference:
         self.lags = _lags(self.nodes, self.readers)
         alone = {key for key, readers in self.readers.items() if len(readers) == 1}
         self._steps = [
-            _step(node, torch.float32 if node is last else dtype, alone) for node in self.nodes
+            _step(node, torch.float32 if node is last else dtype, alone, device)
+            for node in self.nodes
         ]
 
     @property
@@ -235,10 +232,12 @@ def _lags(nodes: Sequence[Node], readers: dict[int, list[Node]]) -> dict[int, in
     return lags
 
 
-def _step(node: Node, dtype: torch.dtype, alone: set[int]) -> Any:
-    if node.convolution is not None:
+def _step(node: Node, dtype: torch.dtype, alone: set[int], device: torch.device) -> Any:
+    if node.convolution is not None and device.type == "cpu" and can_fuse():
         own = len(node.inputs) == 2 and id(node.inputs[1]) in alone
-        return _Convolve(node.convolution, node.slope, dtype, own)
+        return FusedConvolution(node.convolution, node.slope, dtype, own)
+    if node.convolution is not None:
+        return PlainConvolution(node.convolution, node.slope, dtype, device)
 
     def run(values: list[Tensor], whole: bool) -> Tensor:
         first = values[0]
@@ -267,113 +266,3 @@ def _step(node: Node, dtype: torch.dtype, alone: set[int]) -> Any:
                 raise AssertionError(node.kind)
 
     return run
-
-
-@dataclass
-class _Convolve:
-    """A convolution with its activation."""
-
-    convolution: Convolution
-    slope: float | None
-    dtype: torch.dtype
-    own: bool
-    _packed: dict[Any, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        c = self.convolution
-        self._weight = c.weight.to(self.dtype)
-        self._bias = None if c.bias is None else c.bias.to(self.dtype)
-        if self.slope is None:
-            self._attribute: tuple[str, list[float]] = ("none", [])
-        elif self.slope == 0:
-            self._attribute = ("relu", [])
-        else:
-            self._attribute = ("leaky_relu", [self.slope])
-        # Spatially dilated kernels have no fast form in three dimensions.
-        same_length = c.stride == 1 and 2 * c.padding[0] == c.dilation[0] * (c.kernel[0] - 1)
-        self._flat = max(c.dilation[1:]) > 1 and same_length
-
-    def __call__(self, values: list[Tensor], whole: bool) -> Tensor:
-        c = self.convolution
-        x = values[0].to(self.dtype)
-        padding = (c.padding[1] if whole else 0, c.padding[2])
-        if self._flat:
-            answer = self._by_bands(x, padding)
-            return answer.add_(values[1]) if len(values) == 2 else answer
-        other = None
-        if len(values) == 2:
-            other = values[1].contiguous(memory_format=LAYOUT)
-            other = other if self.own or other is not values[1] else other.clone()
-        return self._run(
-            x,
-            self._weight,
-            self._bias,
-            (c.padding[0], *padding),
-            (c.stride, 1, 1),
-            c.dilation,
-            0,
-            onto=other,
-        )
-
-    def _by_bands(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        """Convolve each band as an image with each slice of the kernel, and add."""
-        c = self.convolution
-        batch, _, bands = x.shape[:3]
-        middle = c.kernel[0] // 2
-        around = c.kernel[0] > 1
-
-        def part(of: Tensor, index: int) -> Tensor:
-            images = of.transpose(1, 2).flatten(0, 1)
-            last = index == middle
-            answer = self._run(
-                images,
-                self._weight[:, :, index],
-                self._bias if last else None,
-                padding,
-                (1, 1),
-                c.dilation[1:],
-                index,
-                plain=around,
-            )
-            return answer.view(batch, -1, *answer.shape[1:]).transpose(1, 2)
-
-        total = part(x, middle)
-        for index in range(c.kernel[0]):
-            offset = (index - middle) * c.dilation[0]
-            if offset and abs(offset) < bands:
-                low, high = max(0, -offset), min(bands, bands - offset)
-                total[:, :, low:high] += part(x[:, :, low + offset : high + offset], index)
-        if around and self.slope is not None:
-            nn.functional.leaky_relu_(total, self.slope)
-        return total
-
-    def _run(
-        self,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        padding: tuple[int, ...],
-        stride: tuple[int, ...],
-        dilation: tuple[int, ...],
-        index: int,
-        plain: bool = False,
-        onto: Tensor | None = None,
-    ) -> Tensor:
-        c = self.convolution
-        key = (index, padding)
-        packed = self._packed.get(key)
-        if packed is None:
-            packed = torch.ops.mkldnn._reorder_convolution_weight(
-                weight.contiguous(), padding, stride, dilation, c.groups, list(x.shape)
-            )
-            self._packed[key] = packed
-        if onto is not None:
-            torch.ops.mkldnn._convolution_pointwise_.binary(
-                onto, x, packed, bias, padding, stride, dilation, c.groups, "add", 1.0, None, [], ""
-            )
-            return onto
-        attribute, scalars = ("none", []) if plain else self._attribute
-        answer: Tensor = torch.ops.mkldnn._convolution_pointwise(
-            x, packed, bias, padding, stride, dilation, c.groups, attribute, scalars, ""
-        )
-        return answer
