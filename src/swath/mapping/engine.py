@@ -63,6 +63,8 @@ AGREEMENT = 0.999
 
 _SAMPLE = 48  # side of a sample window; there are nine
 _STRIP = 8 * 2**20  # bytes of float32 pixels that are read at once
+_SHARES = 4  # of a worker, at most, if memory allows
+_HALOS = 16  # that a share is high, at least
 _SHARED = 2**20  # pixels of a window that a worker answers, at most
 _PIXELS_AT_ONCE = 4096  # in one pass of the inference form over windows: what the cache holds
 _MEMORY = 2**30
@@ -520,9 +522,11 @@ def _streamed(
         tiling = choose_tiling(form, rows, columns)
         size = (rows, tiling.width)
         if shared:
-            across = -(-columns // tiling.width)
-            part = -(-rows * across // (4 * workers))
-            size = (min(max(part, 4 * halo.largest, 32), _SHARED // tiling.width + 1), size[1])
+            total = rows * -(-columns // tiling.width)
+            # Shares overlap by the halo: several for each worker only where they are much taller.
+            each = min(max(total // (workers * _HALOS * max(halo.largest, 1)), 1), _SHARES)
+            part = -(-total // (each * workers))
+            size = (min(max(part, 32), _SHARED // tiling.width + 1), size[1])
     else:
         size = (window, window)
         tiling = Tiling(size[1], max(1, _PIXELS_AT_ONCE // (size[1] + halo.left + halo.right)))
