@@ -12,6 +12,8 @@ network's.  All rates are pixels of the scene a second.
 * modes: what overlap and several scales cost.
 * patches: a 3-D network of valid convolutions that classifies patches, as it is (a loop over
   windows of patches, as DeepHyperX maps; and swath's own patches) and in its dense form.
+* workers: a scene of 768 x 1024 from a file by one process with one and two threads, by two workers
+  of one thread, and by two of a Dask cluster on this machine, started without nannies.
 * large: a tiled GeoTIFF of 20,000 x 20,000 x 100 whose upper rows hold data; those are mapped from
   file to file, and the rest is extrapolated.
 
@@ -23,15 +25,18 @@ network's.  All rates are pixels of the scene a second.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import json
+import os
 import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +65,7 @@ OPERATORS = (
 INPUTS = ("0,1", "1,2", "1,3")
 AUTHORS = "authors' form"
 BY_PROCESSOR = False
-SECTIONS = ("forms", "sizes", "modes", "patches", "large")
+SECTIONS = ("forms", "sizes", "modes", "patches", "workers", "large")
 
 
 def final_network(bands: int = BANDS, classes: int = CLASSES) -> nn.Module:
@@ -400,6 +405,92 @@ def write_large(path: Path, rows: int) -> None:
                 file.write(part, window=window)
 
 
+@dataclass(frozen=True)
+class FileReader:
+    """Reads windows of a cube in an .npy file, wherever it is sent to."""
+
+    path: str
+
+    def __call__(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Return pixels, and that all hold data."""
+        part = np.array(np.load(self.path, mmap_mode="r")[rows, columns])
+        return part, np.ones(part.shape[:2], dtype=np.bool_)
+
+
+def workers(network: nn.Module, pixels: np.ndarray, quick: bool) -> dict[str, Any]:
+    """Return the seconds of one scene, shared in several ways, each once."""
+    # Workers import what they are sent by its module's name, which a script's own is not.
+    from mapping import FileReader as Reader
+
+    scene = np.tile(pixels, (1, 2, 1) if quick else (3, 4, 1))
+    shape = scene.shape
+    threads = torch.get_num_threads()
+    environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    seconds: dict[str, float] = {}
+    answers: list[np.ndarray] = []
+    with tempfile.TemporaryDirectory() as folder, environ(environment), cluster(folder) as address:
+        path = Path(folder) / "scene.npy"
+        np.save(path, scene)
+        for name, used, count, scheduler in (
+            ("one process, one thread", 1, 1, None),
+            ("one process, two threads", 2, 1, None),
+            ("two workers", 1, 2, None),
+            ("two workers of Dask", 1, 2, address),
+        ):
+            torch.set_num_threads(used)
+            begun = time.perf_counter()
+            found = predict(
+                network,
+                Reader(str(path)),
+                shape,
+                workers=count,
+                scheduler=scheduler,  # type: ignore[arg-type]
+            )
+            answers.append(found.array())
+            seconds[name] = time.perf_counter() - begun
+    torch.set_num_threads(threads)
+    differences = [float(np.abs(each - answers[0]).max()) for each in answers]
+    return {"scene": list(shape), "seconds": seconds, "largest_difference": max(differences)}
+
+
+@contextlib.contextmanager
+def environ(values: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def cluster(folder: str) -> Iterator[str]:
+    """Start a Dask scheduler and two workers; yield its address."""
+    file = f"{folder}/scheduler.json"
+    dask = [sys.executable, "-m", "dask"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    words = ["--scheduler-file", file, "--no-dashboard"]
+    started = [subprocess.Popen([*dask, "scheduler", "--port", "0", *words], **quiet)]  # type: ignore[call-overload]
+    try:
+        started += [
+            subprocess.Popen([*dask, "worker", "--nthreads", "1", "--no-nanny", *words], **quiet)  # type: ignore[call-overload]
+            for _ in range(2)
+        ]
+        import distributed
+
+        client = distributed.Client(scheduler_file=file, set_as_default=False, timeout=60)
+        client.wait_for_workers(2, timeout=60)
+        address = client.scheduler.address
+        client.close()
+        yield address
+    finally:
+        for process in reversed(started):
+            process.terminate()
+            process.wait()
+
+
 MAP_LARGE = """
 import json, re, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -535,6 +626,17 @@ def tables(results: dict[str, Any]) -> str:
         for form, row in found["rates"].items():
             lines.append(f"| {form} | {_rate(row)} | {row['times_loop']:.1f} |")
         lines.append("")
+    if "workers" in results:
+        found = results["workers"]
+        rows, columns, _ = found["scene"]
+        lines += [
+            f"{rows} x {columns} pixels; largest difference {found['largest_difference']:.2g}",
+            "",
+            "| shared | s |",
+            "|---|---:|",
+            *(f"| {name} | {seconds:.1f} |" for name, seconds in found["seconds"].items()),
+            "",
+        ]
     if "large" in results:
         found = results["large"]
         lines.append(
@@ -590,6 +692,8 @@ def main() -> None:
             results["modes"] = modes(network, pixels, rounds, quick)
         if "patches" in options.only:
             results["patches"] = patches(pixels, rounds, quick)
+        if "workers" in options.only:
+            results["workers"] = workers(network, pixels, quick)
     if "large" in options.only:
         results["large"] = large(quick, options.folder, options.large_rows)
     print(tables(results))
