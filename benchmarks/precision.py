@@ -4,7 +4,8 @@ The final training of the recipe hsi3d-quick, of one network, on the real Housto
 random split, 20 training and 10 validation labels a class): the same networks, drawn at random,
 first weights and batches in float32 and in bfloat16 (autocast).  Test labels are read once for
 each, at its end, and choose nothing.  To tell rounding from chance, float32 is trained once more
-with other batches.
+with other batches.  What TF32 rounds on a GPU is rounded here on the processor: the factors of each
+convolution and product, forward and backward, to 10 bits.
 
     SWATH_DATA=... python benchmarks/precision.py             # 4 networks, some ten minutes
     SWATH_DATA=... python benchmarks/precision.py --quick     # 1 network, a short schedule
@@ -14,6 +15,7 @@ with other batches.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -27,8 +29,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from mapping import torchs
 from quick_accuracy import scene_settings
 from scipy.stats import t
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from swath import spaces
 from swath.core.devices import Precision, autocast
@@ -45,12 +50,66 @@ from swath.training.loop import TrainingSettings, train
 SCENE = "houston-crop"
 ONE = ("space.options.members=1", "training.batch=16")
 """One network instead of the recipe's three that answer together."""
+TF32 = "tf32, emulated"
 FORMS: dict[str, tuple[Precision, int]] = {
     "float32": ("float32", 0),
     "bfloat16": ("bfloat16", 0),
+    TF32: ("float32", 0),
     "float32, other batches": ("float32", 1),
 }
 """Precision, and what is added to the seed of the batches."""
+
+
+def rounded(x: Tensor) -> Tensor:
+    """Return float32 numbers with 10 bits after the leading one, to nearest, ties to even."""
+    bits = x.detach().contiguous().view(torch.int32)
+    even = (bits >> 13) & 1
+    return ((bits + 0xFFF + even) & ~0x1FFF).view(torch.float32)
+
+
+class _Factor(torch.autograd.Function):
+    """A factor of a product: rounded on the way in."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return rounded(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+class _Product(torch.autograd.Function):
+    """A product, whose gradient is a factor of the backward products."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return rounded(gradient)
+
+
+class EmulatedTF32(TorchFunctionMode):
+    """Rounds as a GPU does in TF32, in convolutions and linear layers of torch's own."""
+
+    FUNCTIONS = (torch.conv2d, torch.conv3d, nn.functional.linear)
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
+        """Call the function, between the roundings where it is a product."""
+        if function not in self.FUNCTIONS:
+            return function(*arguments, **(options or {}))
+        x, weight, *rest = arguments
+        factors = _Factor.apply(x), _Factor.apply(weight)
+        return _Product.apply(function(*factors, *rest, **(options or {})))
+
+
+def emulation(form: str) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which a form computes."""
+    return EmulatedTF32() if form == TF32 else contextlib.nullcontext()
 
 
 def task_of(recipe: Recipe, seed: int) -> SceneTask:
@@ -76,12 +135,14 @@ def trained(
     architecture = space.sample(np.random.default_rng(seed))
     torch.manual_seed(seed)
     network = space.build(architecture, InputSpec(task.bands), OutputSpec(task.classes))
+    if form == TF32:
+        torchs(network)  # what our own convolutions compute backward is out of the mode's sight
     settings = dataclasses.replace(settings, precision=precision)
     begun = time.process_time()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, emulation(form):
         done = train(network, task, settings, seed=seed + 1000 * other, folder=Path(folder))
     seconds = time.process_time() - begun
-    with torch.inference_mode(), autocast(task.image.device, precision):
+    with torch.inference_mode(), autocast(task.image.device, precision), emulation(form):
         answers = done.network.eval()(task.image[None]).argmax(1)[0]
     figures = scores(task.test_confusion(answers.numpy()))
     return {"oa": figures.oa, "aa": figures.aa, "seconds": seconds}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from swath.networks.conv3d import Conv3d
+from swath.networks.conv3d import Conv3d, without_groups
 from swath.networks.tracing import traced
 
 LAYOUT = torch.channels_last_3d
@@ -60,6 +60,42 @@ def test_depthwise_kernels_of_any_size_and_dilation(kernel, dilation, size, batc
     padding = tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))
     layers = pair(kernel, groups=CHANNELS, padding=padding, dilation=dilation, bias=False)
     agree(*layers, volume(batch, CHANNELS, *size))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kernel=st.tuples(odd, odd, odd),
+    dilation=st.tuples(*[st.integers(1, 6)] * 3),
+    size=st.tuples(*[st.integers(1, 9)] * 3),
+)
+def test_depthwise_kernels_as_on_a_gpu(kernel, dilation, size):
+    padding = tuple(d * (k // 2) for k, d in zip(kernel, dilation, strict=True))
+    ours, theirs = pair(kernel, groups=CHANNELS, padding=padding, dilation=dilation, bias=False)
+    ours.forward = ours._depthwise_on_gpu
+    agree(ours, theirs, volume(2, CHANNELS, *size))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_kernels_without_groups_see_the_same(groups):
+    theirs = nn.Conv3d(CHANNELS, 8, 3, groups=groups).double()
+    x = volume(2, CHANNELS, 5, 6, 7)
+    full = without_groups(theirs.weight, groups)
+    assert full.shape[:2] == (8, CHANNELS)
+    answer = nn.functional.conv3d(x, full, theirs.bias)
+    torch.testing.assert_close(answer, theirs(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", [(5, 1, 1), (1, 3, 3), (3, 3, 3)])
+def test_operations_are_counted_without_a_device(kernel):
+    """Depthwise kernels cost what they cost, whatever a GPU makes of them."""
+    ours, theirs = pair(kernel, groups=CHANNELS, padding=tuple(k // 2 for k in kernel), bias=False)
+    x = volume(1, CHANNELS, 5, 6, 7).to("meta")
+    counted = []
+    for layer in (ours, theirs):
+        with FlopCounterMode(display=False) as counter:
+            layer.to("meta")(x)
+        counted.append(counter.get_total_flops())
+    assert counted[0] == counted[1] > 0
 
 
 @settings(max_examples=60, deadline=None)

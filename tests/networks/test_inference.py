@@ -127,6 +127,24 @@ def test_the_calls_for_gpus_give_the_same_answers(
         assert_close(streamed(form, image[1], [5]), expected[1])
 
 
+def test_the_calls_for_gpus_pad_along_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel of one band may be padded along them all the same."""
+    monkeypatch.setattr(inference, "can_fuse", lambda: False)
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv3d(1, CLASSES, (1, 3, 3), padding=(2, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x.unsqueeze(1)).mean(2)
+
+    network = Padded().eval()
+    image = torch.randn(1, BANDS, 9, 8)
+    with torch.inference_mode():
+        assert_close(Inference(network, BANDS)(image), network(image))
+
+
 @pytest.mark.parametrize("device", GPUS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_gives_the_answers_of_the_processor(device: str, dtype: torch.dtype) -> None:

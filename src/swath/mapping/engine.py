@@ -353,7 +353,7 @@ class _Runner:
 
     def settle(self, precision: MapPrecision) -> tuple[str, ...]:
         """Decide on form and precision; say what is not as it was asked for."""
-        if self.device.type != "cpu" or can_fuse():
+        if self.device.type == "cuda" or (self.device.type == "cpu" and can_fuse()):
             with contextlib.suppress(NotDense):
                 self.form = self.simplified(torch.float32)
                 self._check_classes(self.form.classes)
@@ -524,8 +524,8 @@ def _streamed(
         if shared:
             total = rows * -(-columns // tiling.width)
             # Shares overlap by the halo: several for each worker only where they are much taller.
-            each = min(max(total // (workers * _HALOS * max(halo.largest, 1)), 1), _SHARES)
-            part = -(-total // (each * workers))
+            shares = min(max(total // (workers * _HALOS * max(halo.largest, 1)), 1), _SHARES)
+            part = -(-total // (shares * workers))
             size = (min(max(part, 32), _SHARED // tiling.width + 1), size[1])
     else:
         size = (window, window)

@@ -21,7 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Conv3d", "images", "volumes"]
+__all__ = ["Conv3d", "convolved", "has_fast_channels", "images", "volumes", "without_groups"]
+
+Places = tuple[int, ...]
+"""Three numbers, along bands, rows and columns."""
 
 _COLUMNS = 3
 """The widest kernel whose weights' gradient has a fast form where each channel is by itself."""
@@ -30,58 +33,86 @@ _COLUMNS = 3
 class Conv3d(nn.Conv3d):
     """:class:`torch.nn.Conv3d` with the same weights and answer (to rounding).
 
-    Values in the layout ``channels_last_3d`` go the fast way.  Everything else, and any kernel that
-    has no fast form, is computed as in torch.
+    On a CPU or an NVIDIA GPU, values in the layout ``channels_last_3d`` go the fast way.
+    Everything else, and any kernel that has no fast form, is computed as in torch.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of (batch, channels, bands, rows, columns)."""
         if not _channels_last(x) or self.padding_mode != "zeros" or isinstance(self.padding, str):
             return super().forward(x)
-        depthwise = _is_depthwise(self)
-        if depthwise and x.device.type == "cpu":
-            return self._depthwise(x)
-        if self.groups > 1 and not depthwise:
+        if _is_depthwise(self):
+            return self._depthwise_on_gpu(x) if x.is_cuda else self._depthwise(x)
+        if self.groups > 1:
             return super().forward(x)
-        weight, groups = self.weight, self.groups
-        if depthwise and (self.kernel_size[0] > 1 or max(self.dilation[1:]) > 1):
-            weight, groups = _filled(weight), 1
-        if (self.kernel_size[0], self.stride[0], self.padding[0]) == (1, 1, 0):
-            return self._spatial(x, weight, groups)
-        if (self.kernel_size[1:], self.stride[1:], self.padding[1:]) == ((1, 1), (1, 1), (0, 0)):
-            return self._spectral(x, weight)
-        return F.conv3d(x, weight, self.bias, self.stride, self.padding, self.dilation)
-
-    def _spectral(self, x: Tensor, weight: Tensor) -> Tensor:
-        answer = F.conv2d(
-            x.flatten(3),
-            weight.squeeze(4),
-            self.bias,
-            stride=(self.stride[0], 1),
-            padding=(int(self.padding[0]), 0),
-            dilation=(self.dilation[0], 1),
-        )
-        return torch.unflatten(answer, 3, x.shape[3:])
-
-    def _spatial(self, x: Tensor, weight: Tensor, groups: int) -> Tensor:
-        answer = F.conv2d(
-            images(x),
-            weight.squeeze(2),
-            self.bias,
-            stride=self.stride[1:],
-            padding=self.padding[1:],
-            dilation=self.dilation[1:],
-            groups=groups,
-        )
-        return volumes(answer, len(x))
+        return convolved(x, self.weight, self.bias, *self._places())
 
     def _depthwise(self, x: Tensor) -> Tensor:
         x, weight = _cast(x, self.weight)
         return _Depthwise.apply(x, weight, self.dilation)  # type: ignore[no-untyped-call]
 
+    def _depthwise_on_gpu(self, x: Tensor) -> Tensor:
+        weight, groups = self.weight, self.groups
+        if not has_fast_channels(self.kernel_size, self.dilation):
+            weight, groups = without_groups(weight, groups), 1
+        return convolved(x, weight, self.bias, *self._places(), groups)
+
+    def _places(self) -> tuple[Places, Places, Places]:
+        assert not isinstance(self.padding, str)
+        return self.stride, self.padding, self.dilation
+
+
+def convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Places,
+    padding: Places,
+    dilation: Places,
+    groups: int = 1,
+) -> Tensor:
+    """Return a convolution of values in the layout ``channels_last_3d``, as images where it can.
+
+    Along each of three axes: ``stride``, ``padding`` (of zeros) and ``dilation``.
+    """
+    bands, *space = weight.shape[2:]
+    if (bands, stride[0], padding[0]) == (1, 1, 0):
+        answer = F.conv2d(
+            images(x), weight.squeeze(2), bias, stride[1:], padding[1:], dilation[1:], groups
+        )
+        return volumes(answer, len(x))
+    if (*space, *stride[1:], *padding[1:]) == (1, 1, 1, 1, 0, 0):
+        along = (stride[0], 1), (padding[0], 0), (dilation[0], 1)
+        answer = F.conv2d(x.flatten(3), weight.squeeze(4), bias, *along, groups)
+        return torch.unflatten(answer, 3, x.shape[3:])
+    return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def has_fast_channels(kernel: Places, dilation: Places) -> bool:
+    """Whether a GPU computes kernels of one channel each fast: in space alone, not dilated.
+
+    Others are computed faster as kernels of all channels (:func:`without_groups`).
+    """
+    return kernel[0] == 1 and dilation[1:] == (1, 1)
+
+
+def without_groups(weight: Tensor, groups: int) -> Tensor:
+    """Return kernels of all channels (c, c, ...) that see what those of groups (c, c / g, ...) do.
+
+    They are zero for the channels of other groups; gradients reach the kernels given.
+    """
+    own = torch.eye(groups, dtype=weight.dtype, device=weight.device)
+    full = torch.einsum("goi...,gh->gohi...", torch.unflatten(weight, 0, (groups, -1)), own)
+    return full.flatten(2, 3).flatten(0, 1)
+
 
 def _channels_last(x: Tensor) -> bool:
-    return x.ndim == 5 and x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last_3d)
+    return (
+        x.device.type in ("cpu", "cuda")
+        and x.ndim == 5
+        and x.shape[1] > 1
+        and x.is_contiguous(memory_format=torch.channels_last_3d)
+    )
 
 
 def _is_depthwise(layer: nn.Conv3d) -> bool:
@@ -94,12 +125,6 @@ def _is_depthwise(layer: nn.Conv3d) -> bool:
         and layer.padding == same
         and all(k % 2 == 1 for k in layer.kernel_size)
     )
-
-
-def _filled(weight: Tensor) -> Tensor:
-    """Return kernels of all channels (c, c, ...) that see what depthwise ones (c, 1, ...) see."""
-    own = torch.eye(len(weight), dtype=weight.dtype, device=weight.device)
-    return weight * own.view(len(weight), -1, 1, 1, 1)
 
 
 def _cast(*tensors: Tensor) -> tuple[Tensor, ...]:

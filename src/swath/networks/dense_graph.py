@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor, fx, nn
 
+from swath.networks.conv3d import without_groups
 from swath.networks.tracing import traced
 
 __all__ = ["Convolution", "Node", "NotDense", "consumers", "dense_graph", "ordered"]
@@ -121,7 +122,8 @@ def dense_graph(
         raise NotDense("its answers have a spectral axis")
     for node in ordered(last):
         if filled is not None and node.convolution is not None and filled(node.convolution):
-            node.convolution = _filled(node.convolution)
+            weight = without_groups(node.convolution.weight, node.convolution.groups)
+            node.convolution = replace(node.convolution, weight=weight, groups=1)
     return _simplified(last)
 
 
@@ -479,17 +481,6 @@ def _merged(first: Node, second: Node) -> Convolution | None:
         return None
     before = _work(a, first.bands) + _work(b, second.bands)
     return merged if _work(merged, second.bands) <= before else None
-
-
-def _filled(convolution: Convolution) -> Convolution:
-    """Return the same convolution without groups."""
-    weight = convolution.weight
-    outputs, inputs = weight.shape[0] // convolution.groups, weight.shape[1]
-    full = weight.new_zeros(weight.shape[0], inputs * convolution.groups, *weight.shape[2:])
-    for group in range(convolution.groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        full[rows, group * inputs : (group + 1) * inputs] = weight[rows]
-    return replace(convolution, weight=full, groups=1)
 
 
 def _through(bias: Tensor, convolution: Convolution) -> Tensor:

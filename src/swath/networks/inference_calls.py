@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from swath.networks.conv3d import images, volumes
+from swath.networks.conv3d import convolved, has_fast_channels
 from swath.networks.dense_graph import Convolution
 
 __all__ = [
@@ -47,13 +47,11 @@ def has_bfloat16() -> bool:
 def fills_groups(convolution: Convolution) -> bool:
     """Return whether a GPU computes a convolution of groups faster as one of all channels.
 
-    Its matrix units make nothing of groups, and torch has a fast form for one kind alone: channel
-    by channel, in space, not dilated.  The zeros between the groups cost less than any other.
+    Its matrix units make nothing of groups; zeros between them cost less than any other form.
     """
-    fast = (
-        convolution.depthwise and convolution.kernel[0] == 1 and convolution.dilation[1:] == (1, 1)
-    )
-    return convolution.groups > 1 and not convolution.pointwise and not fast
+    c = convolution
+    fast = c.depthwise and has_fast_channels(c.kernel, c.dilation)
+    return c.groups > 1 and not c.pointwise and not fast
 
 
 @dataclass
@@ -203,28 +201,8 @@ class PlainConvolution:
         c = self.convolution
         x = values[0].to(self.dtype)
         padding = (c.padding[1] if whole else 0, c.padding[2])
-        if c.kernel[0] == 1 and c.stride == 1:
-            answer = volumes(
-                F.conv2d(
-                    images(x),
-                    self._weight.squeeze(2),
-                    self._bias,
-                    padding=padding,
-                    dilation=c.dilation[1:],
-                    groups=c.groups,
-                ),
-                len(x),
-            )
-        else:
-            answer = F.conv3d(
-                x,
-                self._weight,
-                self._bias,
-                (c.stride, 1, 1),
-                (c.padding[0], *padding),
-                c.dilation,
-                c.groups,
-            )
+        places = (c.stride, 1, 1), (c.padding[0], *padding), c.dilation
+        answer = convolved(x, self._weight, self._bias, *places, c.groups)
         answer = answer.contiguous(memory_format=LAYOUT)
         if len(values) == 2:
             answer += values[1]
