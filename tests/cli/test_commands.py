@@ -500,3 +500,15 @@ def test_demo_takes_the_real_scene_where_it_is(
     assert result.status == 0, result.err
     assert "Test accuracy of salinas-a, spatial split" in result.out
     assert "SIMULATED" not in result.err
+
+
+@pytest.mark.parametrize("scene", ["demo-simulated", "salinas-a"])
+def test_demo_says_that_a_run_is_simulated_where_the_real_scene_is(
+    scene: str, swath_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from swath.cli import demo
+
+    (tmp_path / "recipe.yaml").write_text(f"task: {{scene: {scene}}}\n")
+    assert demo._scene(tmp_path) == scene
+    told = "SIMULATED scene; for Salinas-A, which is here now" in capsys.readouterr().err
+    assert told == (scene == "demo-simulated")

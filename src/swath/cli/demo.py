@@ -68,6 +68,11 @@ def _scene(folder: Path) -> str:
 
         task = load_recipe(folder / "recipe.yaml").get("task")
         scene = task.get("scene") if isinstance(task, dict) else None
+        if scene == SIMULATED and locate(REAL).complete:
+            say(
+                f"note: the run in {folder} is of a SIMULATED scene; for Salinas-A, which is here "
+                "now, move it away or give another --out"
+            )
         if scene in (REAL, SIMULATED):
             return str(scene)
     located = locate(REAL)
