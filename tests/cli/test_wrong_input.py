@@ -517,3 +517,10 @@ def test_one_shot_searches_that_cannot_begin(
     scene = ["--scene", image, "--labels", labels, "--out", tmp_path / "out"]
     message = refused("search", *scene, "--split", "random", "--train", 5, "--val", 3, *words)
     assert said in message
+
+
+def test_an_unknown_preset_names_those_of_the_space(cli: Any, tmp_path: Path) -> None:
+    result = cli("search", "--scene", "image.tif", "--preset", "quik", "--out", tmp_path / "x")
+    assert result.status == 2
+    assert "no preset 'quik' (did you mean 'quick'?); it has: paper, quick, standard" in result.err
+    assert not (tmp_path / "x").exists()

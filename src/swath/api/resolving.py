@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from swath.core.architecture import Architecture
-from swath.core.errors import RecipeError
+from swath.core.errors import RecipeError, nearest
 from swath.data.scene import Scene
 from swath.study.one_shot_section import ONE_SHOT, fitted_one_shot
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
@@ -52,8 +52,11 @@ def resolve_call(
             from swath import spaces
 
             spaces.registry.get(wanted)
+            start = f"{wanted}-"
+            known = [one.removeprefix(start) for one in preset_names() if one.startswith(start)]
             raise RecipeError(
-                f"space '{wanted}' has no preset '{preset}'; recipes: {', '.join(preset_names())}"
+                f"space '{wanted}' has no preset '{preset}'{nearest(preset, known)}; it has: "
+                f"{', '.join(known) or 'none'}"
             )
         layers.append({**load_recipe(name), "preset": preset})
         learned = "tiles" if tiles is not None else None if scene is None else "scene"
