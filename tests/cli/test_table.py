@@ -84,7 +84,8 @@ def test_published_tables_are_listed_and_described(cli: Any, swath_data: Path) -
     assert listed.status == 0, listed.err
     for name in tables.KNOWN:
         line = next(line for line in listed.out.splitlines() if line.startswith(name))
-        assert line.split()[-1] == "yes"
+        assert line.split()[-1] == ("yes" if tables.table_files(name) else "no")
+    assert tables.table_files("hytas_houston")
     told = cli("table", "info", "hytas_houston")
     assert "1,966 of 7.939e+14" in told.out
     assert "74 architectures were trained twice" in told.out
