@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -477,3 +478,19 @@ def test_a_space_without_a_mixture_says_so() -> None:
     )
     assert isinstance(made, nn.Module)
     assert made.mode == "sampled"
+
+
+@pytest.mark.parametrize("mode", ["full", "sampled"])
+def test_a_copy_follows_its_own_architecture_parameters(mode: Any) -> None:
+    net = HSI3DMixture(
+        HSI3D(layers=1, nodes=1, **SMALL), InputSpec(9), OutputSpec(2), width=2, mode=mode
+    )
+    x = torch.randn(2, 9, 8, 8)
+    net(x).sum().backward()  # what a pass leaves behind must not hinder a copy
+    net.eval()
+    before = net(x)
+    twin = copy.deepcopy(net)
+    with torch.no_grad():
+        twin.alpha[..., 3] += 20
+        assert torch.equal(net(x), before)
+        assert not torch.equal(twin(x), before)

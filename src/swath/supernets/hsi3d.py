@@ -18,6 +18,7 @@ layer are drawn in each pass, so a pass costs about what one child does.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -68,8 +69,7 @@ class HSI3DMixture(nn.Module):
         self._possible: Tensor
         self.register_buffer("_possible", possible, persistent=False)
         self.beta = nn.Parameter(torch.where(possible, 1.0, IMPOSSIBLE))
-        self._alpha_now = self.alpha.detach()
-        self._beta_now = self.beta.detach()
+        self._forget()
         self.trains_architecture = False
         """In sampled mode: whether a draw carries gradients to alpha and beta."""
 
@@ -121,8 +121,11 @@ class HSI3DMixture(nn.Module):
         return abs(source - target) <= far
 
     def _mixture(self, choice: Choice) -> Mixture:
-        layer, edge = self._edges[choice.name]
-        return Mixture(choice, lambda: self._alpha_now[layer, edge])
+        return Mixture(choice, partial(self._weights_of, *self._edges[choice.name]))
+
+    def _weights_of(self, layer: int, edge: int) -> Tensor:
+        """The weights of a choice in this pass.  A method, so that a copy asks its own supernet."""
+        return self._alpha_now[layer, edge]
 
     @property
     def _edges(self) -> dict[str, tuple[int, int]]:
@@ -169,7 +172,12 @@ class HSI3DMixture(nn.Module):
             older = {w: self._older(layer, w, mixed_before) for w in running}
             states = {w: self._run(layer, w, older[w], mixed[w], states) for w in running}
             mixed_before = mixed
+        self._forget()
         return self.head(states)
+
+    def _forget(self) -> None:
+        """Let go of the weights of a pass: with its gradients they cannot be copied."""
+        self._alpha_now, self._beta_now = self.alpha.detach(), self.beta.detach()
 
     def _weigh(self) -> None:
         """Set the weights of this pass from alpha and beta."""
