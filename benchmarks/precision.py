@@ -18,7 +18,6 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import os
 import shlex
 import statistics
 import sys
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _data import data_folder
 from mapping import torchs
 from quick_accuracy import scene_settings
 from scipy.stats import t
@@ -187,8 +187,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
-    if "SWATH_DATA" not in os.environ:
-        sys.exit("set SWATH_DATA to the folder of the data")
+    data_folder()
     torch.set_num_threads(options.threads)
     recipe = resolve(load_recipe("hsi3d-quick"), overrides=ONE)
     settings, networks = recipe.training, options.networks

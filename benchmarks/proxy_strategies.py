@@ -31,7 +31,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -42,6 +41,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _data import data_folder
 from strategies_on_tables import PROBLEMS, best_score, holm, machine, signed_rank
 
 from swath import estimators, strategies
@@ -223,8 +223,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two tables, three seeds")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
-    if "SWATH_DATA" not in os.environ:
-        sys.exit("set SWATH_DATA to the folder of the data")
+    data_folder()
     if options.quick:
         options.seeds, options.tables = 3, ["hytas_indian", "nas_bench_201"]
     torch.set_num_threads(1)

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from _data import data_folder
 
 import swath
 from swath.core.files import read_json, write_json
@@ -64,7 +64,7 @@ def scene_settings(name: str) -> dict[str, Any]:
     """Keys of the recipe's task that say where a scene is."""
     if name != "houston-crop":
         return {"scene": name}
-    file = Path(os.environ["SWATH_DATA"]) / "houston_crop" / "houston_dataset.mat"
+    file = data_folder() / "houston_crop" / "houston_dataset.mat"
     return {
         "scene": str(file),
         "variable": "hyprImg",
@@ -181,8 +181,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one cell on a short schedule")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
-    if "SWATH_DATA" not in os.environ:
-        sys.exit("set SWATH_DATA to the folder of the data")
+    data_folder()
     # Rounding depends on the number of threads, and a search's outcome on rounding.
     torch.set_num_threads(options.threads)
     overrides = list(options.set)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import statistics
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _data import data_folder
 from torch import nn
 
 import swath
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    tiles = Path(os.environ["SWATH_DATA"]) / "epfl_roads"
+    tiles = data_folder() / "epfl_roads"
     seeds = options.seeds[:1] if options.quick else options.seeds
     found: dict[str, Any] = {
         "command": shlex.join(["python", *sys.argv]),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import shlex
 import statistics
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import torch
+from _data import data_folder
 from torch import Tensor, nn
 
 import swath
@@ -50,7 +50,7 @@ CONTEXT = 400
 
 def tiles() -> TileTask:
     """Return the real road tiles as a task."""
-    source = str(Path(os.environ["SWATH_DATA"]) / "epfl_roads")
+    source = str(data_folder() / "epfl_roads")
     task = make_tile_task(TileTaskSettings(source=source, threshold=127), 0)
     task.load()
     return task

@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -35,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _data import data_folder
 from scipy.stats import spearmanr, wilcoxon
 
 from swath import estimators, spaces, strategies
@@ -85,7 +85,7 @@ QUERIES = 30
 
 def road_tiles() -> TileTask:
     """Return the task."""
-    folder = Path(os.environ["SWATH_DATA"]) / "epfl_roads"
+    folder = data_folder() / "epfl_roads"
     settings = TileTaskSettings(
         source=str(folder), threshold=127, split="random", train=40, validation=10, test=10
     )

@@ -35,6 +35,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _data import data_folder
 from _sensors.measures import EXPECTED, footprint_of, measured, resampled, trained, verdicts
 from _sensors.plan import (
     FULL,
@@ -42,7 +43,6 @@ from _sensors.plan import (
     QUICK,
     SENSORS,
     Plan,
-    data,
     drawn_cells,
     space,
     tasks,
@@ -232,7 +232,7 @@ def run(options: argparse.Namespace) -> None:
     plan = QUICK if options.quick else FULL
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "sensor_study.csv"
-    data()
+    data_folder()
     if not options.report:
         train_all(plan, path, [options.scene] if options.scene else list(plan.scenes))
     if options.scene:

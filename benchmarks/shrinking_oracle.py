@@ -41,7 +41,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -50,6 +49,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _data import data_folder
 from scipy.stats import kendalltau
 
 from swath.core.files import write_text
@@ -370,8 +370,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
-    if "SWATH_DATA" not in os.environ:
-        sys.exit("set SWATH_DATA to the folder of the data")
+    data_folder()
     if options.quick:
         options.seeds, options.data = 5, ["cifar10"]
     table = load_table(TABLE)

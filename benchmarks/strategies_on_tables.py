@@ -32,7 +32,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,6 +42,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _data import data_folder
 
 from swath import estimators, strategies
 from swath.core.files import read_json, write_json
@@ -257,8 +257,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two tables, three seeds")
     parser.add_argument("--json", action="store_true", help="the figures as the last line")
     options = parser.parse_args()
-    if "SWATH_DATA" not in os.environ:
-        sys.exit("set SWATH_DATA to the folder of the data")
+    data_folder()
     if options.quick:
         options.seeds, options.tables = 3, ["nas_bench_macro", "hytas_houston"]
         options.strategies = [s for s in options.strategies if s != "npenas-published"]

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _data import data_folder
 from scipy.stats import kendalltau, spearmanr
 
 from swath import spaces
@@ -56,6 +57,7 @@ def training(epochs: int, steps: int) -> SupernetTraining:
 
 def measure(seed: int, epochs: int, steps: int, children: int) -> dict[str, Any]:
     """Train a supernet and return how it ranks children of the table, every few epochs."""
+    data_folder()
     settings = TaskSettings(
         scene="indian-pines-simulated",
         split="random",

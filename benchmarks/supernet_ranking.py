@@ -32,7 +32,6 @@ import csv
 import dataclasses
 import functools
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from _data import data_folder
 from _ranking.bundle import Lesson, bundled, train_bundle
 from scipy.stats import kendalltau, levene, wilcoxon
 from torch import nn
@@ -123,7 +123,7 @@ Rows = dict[str, dict[str, float]]
 @functools.cache
 def searched_task() -> SceneTask:
     """Return the task whose training and validation labels the supernets see."""
-    folder = Path(os.environ["SWATH_DATA"]) / "salinas_a"
+    folder = data_folder() / "salinas_a"
     settings = TaskSettings(
         scene=str(folder / "SalinasA_corrected.mat"),
         labels=str(folder / "SalinasA_gt.mat"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from _data import data_folder
 from torch import Tensor, nn
 
 from swath.core.architecture import Architecture
@@ -117,7 +117,7 @@ def image(scene: str) -> tuple[Tensor, npt.NDArray[np.int64]]:
     """Return a simulated scene (bands, rows, columns), each band from 0 to 1, and its labels."""
     from swath.data.simulate import simulate_houston, simulate_indian_pines
 
-    folder = Path(os.environ["SWATH_DATA"])
+    folder = data_folder()
     make = {"indian": simulate_indian_pines, "houston": simulate_houston, "pavia": simulated_pavia}
     made = make[scene](folder)
     assert made.labels is not None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from _data import data_folder
 
 from _hytas.networks import SCENES
 from swath.estimators import tables
@@ -48,7 +47,7 @@ def column(scene: str, name: str) -> Floats:
 @cache
 def score_file(name: str, heading: str) -> Floats:
     """Return a further score file of Indian Pines, whose rows are those of the table."""
-    path = Path(os.environ["SWATH_DATA"]) / "hytas" / "indian_scores" / f"{name}.csv"
+    path = data_folder() / "hytas" / "indian_scores" / f"{name}.csv"
     with path.open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     space = SCENES["indian"].space

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _data import data_folder
 
 from swath import spaces
 from swath.core.architecture import Architecture
@@ -24,7 +22,6 @@ __all__ = [
     "QUICK",
     "SENSORS",
     "Plan",
-    "data",
     "drawn_cells",
     "random_walk",
     "space",
@@ -97,14 +94,6 @@ def random_walk(plan: Plan) -> list[Architecture]:
     return walk
 
 
-def data() -> Path:
-    """Return the folder of the data."""
-    folder = os.environ.get("SWATH_DATA", "")
-    if not Path(folder).is_dir() or not folder:
-        sys.exit("set SWATH_DATA to the folder of the data")
-    return Path(folder)
-
-
 @functools.cache
 def cut(scene: str) -> Any:
     """Return the patches of a scene with the bands of all sensors."""
@@ -112,7 +101,7 @@ def cut(scene: str) -> Any:
     from swath.tasks.patch_cutting import cut_patches
 
     if scene == "sentinel":
-        chip = str(data() / "sen1floods11" / "Spain_7370579_")
+        chip = str(data_folder() / "sen1floods11" / "Spain_7370579_")
         return cut_patches(
             {name: open_scene(f"{chip}{name.upper()}Hand.tif") for name in ("s1", "s2")},
             open_labels(f"{chip}LabelHand.tif", unlabelled=(-1,)),
@@ -120,7 +109,7 @@ def cut(scene: str) -> Any:
             stride=8,
             label="majority",
         )
-    crop = data() / "houston_crop" / "houston_dataset.mat"
+    crop = data_folder() / "houston_crop" / "houston_dataset.mat"
     files = {"hsi": "hyprImg", "rgb": "rgbImg"}
     patches = cut_patches(
         {name: open_scene(crop, variable=variable) for name, variable in files.items()},
