@@ -141,8 +141,9 @@ def make_run(
             for k, name in enumerate(names)
         ],
         "cost": {
-            "parameters": 142_086, "flops_per_pixel": 1_843_200, "search_seconds": 251.4,
-            "train_seconds": 118.2, "map_seconds": 6.1, "total_seconds": 381.9,
+            "parameters": 142_086, "members": 3, "flops_per_pixel": 1_843_200,
+            "search_seconds": 251.4, "train_seconds": 118.2, "map_seconds": 6.1,
+            "total_seconds": 381.9,
             "search_peak_memory_mib": 2210.4, "train_peak_memory_mib": 1480.2,
             "map_peak_memory_mib": 733.8, "peak_memory_mib": 2210.4, "peak_memory_by_phase": True,
         },

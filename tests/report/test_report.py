@@ -88,7 +88,7 @@ def test_a_full_run_shows_everything_and_loads_nothing(run_folder: MakeRun) -> N
         f"{100 * metrics['test']['aa']:.2f}",
         f"{metrics['test']['kappa']:.4f}",
         "spatial split, map mode ms+ov",
-        "142,086",
+        "142,086 of 3 networks together",
         "1.84 M",
         "4 min 11 s",
         "Simulated scene.",

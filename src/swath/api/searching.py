@@ -257,6 +257,7 @@ def _execute(
     """Search, train, measure, report; each phase goes on from what is there."""
     from swath.core.devices import describe
     from swath.networks.cost import count_parameters
+    from swath.networks.members import count_members
     from swath.report import write_report
     from swath.study.phase_memory import PhaseMemory
     from swath.study.phases import find_architecture, train_model
@@ -286,6 +287,7 @@ def _execute(
     whole = search_seconds + trained.seconds + time.perf_counter() - after
     cost = {
         "parameters": count_parameters(network),
+        "members": count_members(network),
         **found["cost"],
         "search_seconds": search_seconds,
         "train_seconds": trained.seconds,

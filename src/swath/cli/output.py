@@ -108,7 +108,7 @@ def figure(value: float) -> str:
 
 def summary(run: Run) -> None:
     """Print what a finished run is worth, what it cost, and where its files are."""
-    from swath.report.words import count, duration, short
+    from swath.report.words import count, duration, short, together
 
     metrics = run.metrics
     split, cost, scene = metrics["split"], metrics["cost"], metrics["scene"]
@@ -125,7 +125,7 @@ def summary(run: Run) -> None:
         [
             (
                 "network",
-                f"{count(cost['parameters'])} parameters, "
+                f"{count(cost['parameters'])} parameters{together(cost.get('members'))}, "
                 f"{short(cost['flops_per_pixel'])} FLOPs a pixel",
             ),
             (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Members"]
+__all__ = ["Members", "count_members"]
 
 
 class Members(nn.Module):
@@ -43,3 +43,8 @@ class Members(nn.Module):
             )
         mean: Tensor = self.mean(torch.cat([member(x) for member in self.members], dim=1))
         return mean
+
+
+def count_members(network: nn.Module) -> int:
+    """Return how many networks answer together; of any other network 1."""
+    return len(network.members) if isinstance(network, Members) else 1

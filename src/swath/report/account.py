@@ -13,7 +13,7 @@ from swath.report.html import (
     text,
 )
 from swath.report.record import RunRecord
-from swath.report.words import count, duration, is_number, short
+from swath.report.words import count, duration, is_number, short, together
 
 __all__ = ["costs", "provenance", "split"]
 
@@ -59,7 +59,7 @@ def costs(run: RunRecord) -> Html:
         Column("most memory so far, MiB" if so_far else "most memory, MiB", "number"),
     ]
     pairs = [
-        ("parameters", count(cost.get("parameters"))),
+        ("parameters", count(cost.get("parameters")) + together(cost.get("members"))),
         ("FLOPs per pixel", f"{count(cost.get('flops_per_pixel'))} (a multiply-add is two)"),
         ("peak memory", f"{count(whole)} MiB" if is_number(whole) else "–"),
         ("device", str(run.metrics.get("device") or "–")),

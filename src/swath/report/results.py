@@ -23,7 +23,7 @@ from swath.report.html import (
 )
 from swath.report.images import data_uri, indexed_png
 from swath.report.record import RunRecord
-from swath.report.words import count, counted, duration, is_number, percent, plain, short
+from swath.report.words import count, counted, duration, is_number, percent, plain, short, together
 
 __all__ = ["accuracy", "header", "maps", "title"]
 
@@ -76,7 +76,7 @@ def header(run: RunRecord) -> Html:
         ("validation mIoU", percent(validation.get("miou")))
         if run.of_tiles
         else ("validation accuracy", percent(validation.get("oa"))),
-        ("parameters", count(cost.get("parameters"))),
+        ("parameters", count(cost.get("parameters")) + together(cost.get("members"))),
         ("FLOPs per pixel", short(cost.get("flops_per_pixel"))),
         ("search", duration(cost.get("search_seconds") or None)),
         ("training", duration(cost.get("train_seconds"))),

@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["count", "counted", "duration", "is_number", "percent", "plain", "short"]
+__all__ = ["count", "counted", "duration", "is_number", "percent", "plain", "short", "together"]
 
 
 def percent(value: Any) -> str:
@@ -54,3 +54,8 @@ def is_number(value: Any) -> bool:
 def counted(number: int, word: str, plural: str | None = None) -> str:
     """Return a number with its noun: 1 epoch, 2 epochs."""
     return f"{number:,} {word if number == 1 else plural or word + 's'}"
+
+
+def together(members: Any) -> str:
+    """Return what is said after a number of parameters where several networks share it."""
+    return f" of {int(members)} networks together" if is_number(members) and members > 1 else ""
