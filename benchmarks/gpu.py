@@ -42,7 +42,9 @@ from torch import Tensor, nn
 from swath.core.devices import autocast
 from swath.core.files import write_json
 from swath.core.machine import describe
-from swath.mapping import engine
+from swath.mapping import runner
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.networks.cost import count_flops_per_pixel
 from swath.networks.inference import Inference
 from swath.study.recipes import load_recipe, resolve
@@ -92,7 +94,7 @@ def maps(rounds: int, precisions: list[str], weights: Path | None) -> dict[str, 
     two = torch.stack([image[0, :, :32, :32], image[0, :, :32, 32:64]]).to(DEVICE)
     image = image.to(DEVICE)
     plain, ours = mapping.authors_form(network).to(DEVICE), network.to(DEVICE)
-    engine.AGREEMENT = 0.0  # the rate of bfloat16 is wanted in any case
+    runner.AGREEMENT = 0.0  # the rate of bfloat16 is wanted in any case
     variants = {
         mapping.AUTHORS: passes(plain, two, "float32"),
         f"authors' form, {RESIDENT} x {RESIDENT}": passes(plain, image, "float32"),
@@ -146,9 +148,9 @@ def compiled(rounds: int, weights: Path | None) -> dict[str, Any]:
 
 
 def _map(network: nn.Module, scene: np.ndarray, precision: str) -> None:
-    found = engine.predict(
+    found = predict(
         network,
-        engine.read_array(scene),
+        read_array(scene),
         scene.shape,  # type: ignore[arg-type]
         device=DEVICE,
         precision=precision,  # type: ignore[arg-type]

@@ -48,8 +48,9 @@ from torch import Tensor, nn
 from swath.core.files import write_json
 from swath.core.machine import describe
 from swath.data.simulate import simulate_demo
-from swath.mapping import engine
-from swath.mapping.engine import MapMode, MapPrecision, predict, read_array
+from swath.mapping import runner
+from swath.mapping.engine import predict
+from swath.mapping.prediction import MapMode, MapPrecision, read_array
 from swath.networks.conv3d import Conv3d
 from swath.networks.cost import count_flops_per_pixel
 from swath.networks.inference import Inference
@@ -169,7 +170,7 @@ def mapper(
 ) -> Callable[[], float]:
     """Return a run of the engine over a scene."""
     # The rate of bfloat16 is wanted in any case; how well it agrees is reported beside it.
-    engine.AGREEMENT = 0.0
+    runner.AGREEMENT = 0.0
     prediction = predict(network, read_array(pixels), pixels.shape, mode=mode, precision=precision)  # type: ignore[arg-type]
 
     def run() -> float:

@@ -56,7 +56,8 @@ from swath.core.evaluation import Cost, Evaluation
 from swath.core.files import write_json
 from swath.core.history import History, Proposal, Trial
 from swath.core.machine import describe, rates
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.networks.cost import count_flops_per_pixel
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.spaces.hsi3d import HSI3D

@@ -35,7 +35,8 @@ from swath import mapping, spaces
 from swath.core.files import write_json
 from swath.core.machine import describe
 from swath.data.scaling import Scaling
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.mapping.product import ClassTable
 from swath.networks import segmentation
 from swath.spaces.base import InputSpec, OutputSpec

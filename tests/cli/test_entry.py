@@ -101,7 +101,7 @@ def test_an_interrupt_while_mapping_keeps_nothing(
     def failing(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("swath.mapping.engine._stream", failing)
+    monkeypatch.setattr("swath.mapping.streaming._stream", failing)
     result = cli("map", trained[0], scene_file, "--out", tmp_path / "m.tif")
     assert result.status == 130
     assert "no map was written" in result.err

@@ -15,7 +15,9 @@ from torch.nn import functional as F
 from swath.core.errors import MismatchError, RecipeError
 from swath.data.scaling import Scaling
 from swath.data.scene import array_scene
-from swath.mapping.engine import MapMode, _Runner, predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import MapMode, read_array
+from swath.mapping.runner import Runner
 from swath.mapping.scenes import predict_scene
 from swath.networks.patchwise import Patchwise
 from swath.spaces import create
@@ -123,7 +125,7 @@ def test_plain_is_one_pass(
 @pytest.fixture
 def in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the inference form answer windows, as on a GPU, instead of being streamed through."""
-    monkeypatch.setattr(_Runner, "streams", False)
+    monkeypatch.setattr(Runner, "streams", False)
 
 
 @pytest.mark.usefixtures("in_windows")

@@ -19,7 +19,8 @@ from swath.data.labels import LabelMap
 from swath.data.readers import open_scene
 from swath.data.scaling import Scaling, fit_scaling
 from swath.data.scene import Scene, array_scene
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.mapping.product import ClassTable, entropy_bits, read_map, storage, write_map, write_png
 from swath.mapping.scenes import map_scene, predict_scene
 

@@ -15,7 +15,8 @@ from swath.core.errors import RecipeError, RunError
 from swath.data.readers import open_scene
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.mapping.scenes import predict_scene
 from swath.mapping.workers import spread
 from swath.networks.patchwise import Patchwise

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from swath.mapping.engine import MapMode, predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import MapMode, read_array
 from swath.networks.dense_patches import dense_patches
 from swath.networks.patchwise import Patchwise
 from swath.spaces import create

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from swath.mapping.engine import predict, read_array
+from swath.mapping.engine import predict
+from swath.mapping.prediction import read_array
 from swath.networks import patchwise
 from swath.networks.cost import count_flops, count_flops_per_pixel
 from swath.networks.patchwise import Patchwise, patch_network

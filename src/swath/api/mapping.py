@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from swath.mapping import MapResult
-    from swath.mapping.engine import MapMode
+    from swath.mapping.prediction import MapMode
     from swath.mapping.product import ClassTable
 
 __all__ = ["map_with"]

@@ -16,7 +16,7 @@ from swath.core.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from swath.api import Run
-    from swath.mapping.engine import MapMode
+    from swath.mapping.prediction import MapMode
 
 __all__ = ["carry_out", "map_scene", "report", "search", "train"]
 

@@ -20,7 +20,7 @@ from swath.mapping.ahead import ahead
 
 if TYPE_CHECKING:
     from swath.data.scene import Scene
-    from swath.mapping.engine import Block, Prediction
+    from swath.mapping.prediction import Block, Prediction
 
 __all__ = ["ClassTable", "Written", "entropy_bits", "read_map", "storage", "write_map", "write_png"]
 

@@ -17,13 +17,13 @@ from swath.core.devices import Precision
 from swath.core.errors import MismatchError
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
-from swath.mapping.engine import (
+from swath.mapping.engine import predict
+from swath.mapping.prediction import (
     MapMode,
     MapPrecision,
     Prediction,
     Progress,
     Reader,
-    predict,
     read_array,
 )
 from swath.mapping.product import ClassTable, read_map, write_map, write_png
