@@ -21,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from rasterio.transform import from_origin
 
 from swath.core.errors import DataError
-from swath.data import _formats, _quality
+from swath.data import _file_parts, _hdf5, _quality
 from swath.data.labels import LabelMap
 from swath.data.readers import majority_labels, open_labels, open_scene, parse_bands, variables
 
@@ -388,18 +388,18 @@ def test_axes_of_hdf5_are_found(tmp_path, cube):
 
 
 def test_large_hdf5_is_read_in_windows(tmp_path, cube, monkeypatch):
-    monkeypatch.setattr(_formats, "IN_MEMORY", 0)
+    monkeypatch.setattr(_hdf5, "IN_MEMORY", 0)
     for name in ("y.mat", "x.nc", "x.h5"):
         WRITERS[name](tmp_path / name, cube)
         scene = open_scene(tmp_path / name)
-        assert isinstance(scene.source, _formats.H5Source)
+        assert isinstance(scene.source, _hdf5.H5Source)
         assert np.array_equal(scene.read(slice(2, 5), slice(1, 8)), cube[2:5, 1:8])
         assert np.array_equal(pickle.loads(pickle.dumps(scene)).read(), cube)
 
 
 @pytest.mark.parametrize("in_memory", [0, 2**29])
 def test_packed_netcdf_with_georeference(tmp_path, monkeypatch, in_memory):
-    monkeypatch.setattr(_formats, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(_hdf5, "IN_MEMORY", in_memory)
     stored = np.random.default_rng(0).integers(1, 9999, (3, 4, 6)).astype(np.int16)
     stored[:, 1, 2] = -32768
     crs = rasterio.crs.CRS.from_epsg(32633).to_wkt()
@@ -500,11 +500,11 @@ def test_envi_header_wavelengths_and_names(tmp_path, cube):
 
 
 def test_nanometres():
-    assert _formats.nanometres([0.4, 2.5]) == (400, 2500)
-    assert _formats.nanometres([400, 2500]) == (400, 2500)
-    assert _formats.nanometres([4e-7], "m") == (400,)
-    assert _formats.nanometres([1, 2], "furlongs") is None
-    assert _formats.nanometres([0, 2]) is None
+    assert _file_parts.nanometres([0.4, 2.5]) == (400, 2500)
+    assert _file_parts.nanometres([400, 2500]) == (400, 2500)
+    assert _file_parts.nanometres([4e-7], "m") == (400,)
+    assert _file_parts.nanometres([1, 2], "furlongs") is None
+    assert _file_parts.nanometres([0, 2]) is None
 
 
 # --- wrong files ----------------------------------------------------------------------------------

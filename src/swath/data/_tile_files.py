@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
-from swath.data._formats import explained, open_raster
+from swath.data._file_parts import explained
+from swath.data._rasters import open_raster
 from swath.data.scene import Transform, check_type, missing
 
 __all__ = ["TileImage", "look_at", "read_image", "read_mask"]

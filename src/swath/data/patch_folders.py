@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
-from swath.data._formats import open_raster
+from swath.data._rasters import open_raster
 from swath.data.patch_set import PatchSet, Sensor, chosen_sensors, same_sizes
 
 __all__ = ["open_patch_folders"]
