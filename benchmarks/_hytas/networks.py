@@ -100,7 +100,8 @@ def simulated_pavia(folder: Path) -> Scene:
     from scipy.io import loadmat
 
     from swath.data.readers import open_labels
-    from swath.data.simulate import SpectralLibrary, simulate_scene
+    from swath.data.simulate import simulate_scene
+    from swath.data.spectral_library import SpectralLibrary
 
     spectra = loadmat(folder / "houston2013" / "HSI_TrSet.mat")["HSI_TrSet"].astype(np.float64)
     found = loadmat(folder / "houston2013" / "TrLabel.mat")["TrLabel"].ravel()

@@ -10,19 +10,18 @@ import pytest
 from swath.core.errors import DataError, UnknownName
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels, open_scene
+from swath.data.saving import save_scene
 from swath.data.scene import Scene, array_scene
 from swath.data.simulate import (
     SIMULATED,
-    SpectralLibrary,
     random_label_map,
-    save_scene,
     simulate,
     simulate_demo,
     simulate_houston,
     simulate_indian_pines,
     simulate_scene,
-    synthetic_library,
 )
+from swath.data.spectral_library import SpectralLibrary, synthetic_library
 
 
 def halves(rows: int = 64, columns: int = 64) -> LabelMap:

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from swath.core.errors import SplitError
 from swath.data.labels import LabelMap
-from swath.tasks import splits
+from swath.tasks.blocks import arrange
 from swath.tasks.splits import (
     Split,
     fixed_split,
@@ -142,7 +142,7 @@ def test_spatial(
 def test_test_pixels_keep_away_from_whole_blocks(seed: int, guard: int) -> None:
     labels = fields(seed, 50, 50, 3)
     want = np.array([[5, 3]] * 3)
-    blocks = splits._arrange(labels.values, want, guard, None, seed)
+    blocks = arrange(labels.values, want, guard, None, seed)
     if isinstance(blocks, int):
         return
     test, train, validation = (blocks.area(role) for role in range(3))
@@ -155,10 +155,10 @@ def test_test_pixels_keep_away_from_whole_blocks(seed: int, guard: int) -> None:
     assert validation[split.validation].all()
     left = np.bincount(labels.values[split.test], minlength=3)
     np.testing.assert_array_equal(left, blocks.left)
-    near = splits._grow(train, guard)
-    everywhere = np.argwhere(np.ones(near.shape, bool))
-    away = cKDTree(np.argwhere(train)).query(everywhere, p=np.inf)[0].reshape(near.shape)
-    np.testing.assert_array_equal(near, away <= guard)
+    everywhere = np.argwhere(np.ones(train.shape, bool))
+    taken = np.argwhere(train | validation)
+    away = cKDTree(taken).query(everywhere, p=np.inf)[0].reshape(train.shape)
+    np.testing.assert_array_equal(split.test, (labels.values >= 0) & (away > guard))
 
 
 def test_seeds_differ() -> None:

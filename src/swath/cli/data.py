@@ -151,8 +151,9 @@ def simulate(
     With a name, from real maps and spectra in SWATH_DATA; without, of any size and invented.
     """
     from swath.core.files import check_writable
-    from swath.data.simulate import save_scene, simulate_demo
+    from swath.data.saving import save_scene
     from swath.data.simulate import simulate as simulate_named
+    from swath.data.simulate import simulate_demo
 
     check_writable(out)
     sizes = {"rows": rows, "columns": columns, "bands": bands, "classes": classes}
