@@ -15,11 +15,9 @@ from swath.report.drawing import (
     Layout,
     Node,
     draw_graph,
-    draw_widths,
-    hsi3d_cell,
-    hsi3d_widths,
     lay_out,
 )
+from swath.report.hsi3d import draw_widths, hsi3d_cell, hsi3d_widths
 
 Genes = Callable[..., dict[str, str | int]]
 

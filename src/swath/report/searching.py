@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from swath.core.errors import SwathError
 from swath.report.charts import Mark, Panel, Series, heat_panels, legend_scale, line_chart
-from swath.report.drawing import draw_graph, draw_widths, hsi3d_cell, hsi3d_widths
+from swath.report.drawing import draw_graph
+from swath.report.hsi3d import draw_widths, hsi3d_cell, hsi3d_widths
 from swath.report.html import (
     Column,
     Html,
