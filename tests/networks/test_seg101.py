@@ -31,6 +31,36 @@ def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (4, 5)])
+def test_attention_reads_rows_that_lie_side_by_side(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels for GPUs want this, and a group of channels is a slice of a wider feature."""
+    seen = []
+
+    def watched(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        seen.extend([query.stride(), key.stride(), value.stride()])
+        return value
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    wide = feature(2, 18, *size).contiguous(memory_format=torch.channels_last)
+    SelfAttention(8)(wide[:, 10:])
+    positions = size[0] * size[1]
+    assert seen == [(8 * positions, 8 * positions, 8, 1)] * 3
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", list(operator_factories(8)))
+@pytest.mark.parametrize("size", [(1, 1), (5, 7)])
+def test_operators_answer_alike_on_a_gpu(name: str, size: tuple[int, int]) -> None:
+    operator = operator_factories(8)[name]().eval()
+    wide = feature(2, 18, *size).contiguous(memory_format=torch.channels_last)
+    expected = operator(wide[:, 10:])
+    found = operator.cuda()(wide.cuda()[:, 10:])
+    found.sum().backward()
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(2, 6, 4, 5), (1, 3, 1, 1), (2, 1, 3, 2)])
 def test_attention_mixes_positions_by_their_likeness(shape: tuple[int, ...]) -> None:
     x = feature(*shape)
@@ -126,6 +156,9 @@ def test_dilated_convolutions_are_dense_and_look_so_far(dilation: int) -> None:
     operator = DilatedConvolution(4, dilation)
     weights = [tuple(p.shape) for p in operator.parameters() if p.ndim == 4]
     assert weights == [(4, 4, 3, 3), (4, 4, 1, 1)]
+    with torch.no_grad():
+        for parameter in operator.parameters():
+            parameter.abs_()  # so that no ReLU cuts the way
     x = torch.zeros(1, 4, 15, 15, requires_grad=True)
     operator.eval()(x + 1)[0, :, 7, 7].sum().backward()
     assert x.grad is not None

@@ -102,7 +102,10 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return a feature of the size of ``x``."""
-        tokens = x.flatten(2).transpose(1, 2).unsqueeze(1)  # (batch, 1, positions, channels)
+        # (batch, 1, positions, channels).  A copy, because torch's kernels for GPUs want strides
+        # that a slice of a wider feature does not have, nor a feature of a single position.
+        tokens = x.flatten(2).transpose(1, 2).clone(memory_format=torch.contiguous_format)
+        tokens = tokens.unsqueeze(1)
         mixed = F.scaled_dot_product_attention(tokens, tokens, tokens)
         return self.convolution(mixed.squeeze(1).transpose(1, 2).reshape(x.shape))
 
