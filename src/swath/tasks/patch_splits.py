@@ -7,7 +7,6 @@ Sizes are shares, of each class alike: ``test`` of all patches; of the others ``
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,56 +14,28 @@ import numpy.typing as npt
 from swath.core.errors import SplitError
 from swath.core.seeds import numpy_generator
 from swath.data.patch_set import PatchSet
+from swath.tasks.parts import FAIR, HALVINGS, PARTS, TRIES, Parts, arranged
 
-__all__ = ["PatchSplit", "arranged", "block_patch_split", "random_patch_split"]
+__all__ = ["PatchSplit", "block_patch_split", "random_patch_split"]
 
 Mask = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-_PARTS = ("train", "validation", "test")
 _BLOCKS = 64  # that a set is cut into at first, unless their size is given
-_HALVINGS = 4  # sizes of blocks tried, each half the one before, until
-_TRIES = 50  # one of so many arrangements gives
-_FAIR = 0.5  # of what is due to it to each class in each part
 
 
-@dataclass(frozen=True, eq=False)
-class PatchSplit:
-    """The training, validation and test patches of a set.
+class PatchSplit(Parts):
+    """The training, validation and test patches of a set, bool (patches,) each.
 
-    Parameters
-    ----------
-    protocol : "random" or "blocks".
-    train, validation, test : bool (patches,), disjoint, none of them empty.
-    seed : what the draw was made with.
-    description : one plain sentence that names the protocol and what it means.
-    notes : patches left unused, and leaks that are known.
-
-    Raises
-    ------
-    SplitError : two parts share a patch, or one is empty.
+    ``protocol`` is "random" or "blocks"; ``notes`` tell of patches left unused, and leaks that
+    are known.
     """
 
-    protocol: str
-    train: Mask
-    validation: Mask
-    test: Mask
-    seed: int
-    description: str
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        together = self.train.astype(int) + self.validation + self.test
-        if (together > 1).any():
-            patch = int(np.flatnonzero(together > 1)[0])
-            raise SplitError(f"patch {patch} is in two parts of the split; give each to one")
-        for name in _PARTS:
-            if not getattr(self, name).any():
-                raise SplitError(f"the {self.protocol} split leaves no {name} patch")
+    unit = "patch"
 
     def counts(self, patches: PatchSet) -> Ints:
         """Return the patches of each class in (train, validation, test), int64 (classes, 3)."""
-        return _counts(patches, [getattr(self, name) for name in _PARTS])
+        return _counts(patches, [getattr(self, name) for name in PARTS])
 
 
 def random_patch_split(
@@ -90,7 +61,7 @@ def random_patch_split(
     SplitError : the shares make no sense, or a class is too small for one patch in each part.
     """
     _check_shares(test, validation, train)
-    parts = [np.zeros(patches.count, np.bool_) for _ in _PARTS]
+    parts = [np.zeros(patches.count, np.bool_) for _ in PARTS]
     rng = numpy_generator(seed, "split", "patches", "random")
     for number in range(patches.classes):
         drawn = rng.permutation(np.flatnonzero(patches.labels == number))
@@ -206,7 +177,7 @@ def _check_parts(patches: PatchSet, parts: list[Mask], way: str) -> None:
         number, part = np.argwhere(counts == 0)[0]
         raise SplitError(
             f"class '{patches.names[number]}' ({patches.counts()[number]} patches) finds no "
-            f"{_PARTS[part]} patch by {way}; leave the class out (small_classes 'drop' with a "
+            f"{PARTS[part]} patch by {way}; leave the class out (small_classes 'drop' with a "
             "minimum), or give other shares or smaller blocks"
         )
 
@@ -224,7 +195,7 @@ def _sides(patches: PatchSet) -> list[int]:
         extent = np.ptp(patches.corners, axis=0) + patches.side
         largest, least = math.ceil(math.sqrt(extent.prod() / _BLOCKS)), patches.side
     sides = [max(largest, least)]
-    while sides[-1] // 2 >= least and len(sides) < _HALVINGS:
+    while sides[-1] // 2 >= least and len(sides) < HALVINGS:
         sides.append(sides[-1] // 2)
     return sides
 
@@ -244,27 +215,16 @@ def _best_arrangement(
     best: tuple[float, list[Mask], int] | None = None
     for side in sides:
         blocks = _block_numbers(patches, side)
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             rng = numpy_generator(seed, "split", "patches", "blocks", side, attempt)
             parts = _without_touching(patches, arranged(blocks, due, rng), apart)
             shares = _counts(patches, parts) / np.maximum(patches.counts()[:, None] * due, 1e-9)
             if best is None or shares.min() > best[0]:
                 best = float(shares.min()), parts, side
-            if best[0] >= _FAIR:
+            if best[0] >= FAIR:
                 return best[1:]
     assert best is not None
     return best[1:]
-
-
-def arranged(blocks: Ints, due: list[float], rng: np.random.Generator) -> list[Mask]:
-    """Give blocks in random order to the part that lacks most of its due."""
-    sizes = np.bincount(blocks)
-    lacking = np.array(due) * len(blocks)
-    part_of = np.empty(len(sizes), np.int64)
-    for number in rng.permutation(len(sizes)):
-        part_of[number] = lacking.argmax()
-        lacking[part_of[number]] -= sizes[number]
-    return [part_of[blocks] == part for part in range(len(due))]
 
 
 def _without_touching(patches: PatchSet, parts: list[Mask], apart: int) -> list[Mask]:

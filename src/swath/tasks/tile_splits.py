@@ -6,15 +6,13 @@ Sizes are shares or, as whole numbers, numbers of images: ``test`` of all images
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import SplitError
 from swath.core.seeds import numpy_generator
 from swath.data.tile_set import TileSet
-from swath.tasks.patch_splits import arranged
+from swath.tasks.parts import FAIR, HALVINGS, PARTS, TRIES, Parts, arranged
 
 __all__ = ["Size", "TileSplit", "folder_tile_split", "random_tile_split", "spatial_tile_split"]
 
@@ -23,46 +21,17 @@ Ints = npt.NDArray[np.int64]
 Size = int | float
 """A number of images, or a share between 0 and 1."""
 
-_PARTS = ("train", "validation", "test")
-_SIDES = 8  # blocks along the longer side of the covered ground at first, unless their size is
-_HALVINGS = 4  # given; sizes of blocks tried, each half the one before, until
-_TRIES = 50  # one of so many arrangements gives
-_FAIR = 0.5  # of what is due to it to each class in each part
+_SIDES = 8  # blocks along the longer side of the covered ground at first, unless it is given
 
 
-@dataclass(frozen=True, eq=False)
-class TileSplit:
-    """The training, validation and test tiles of a set.
+class TileSplit(Parts):
+    """The training, validation and test tiles of a set, bool (tiles,) each.
 
-    Parameters
-    ----------
-    protocol : "folders", "random" or "spatial".
-    train, validation, test : bool (tiles,), disjoint, none of them empty.
-    seed : what the draw was made with.
-    description : one plain sentence that names the protocol and what it means.
-    notes : images left unused, and classes that a part lacks.
-
-    Raises
-    ------
-    SplitError : two parts share a tile, or one is empty.
+    ``protocol`` is "folders", "random" or "spatial"; ``notes`` tell of images left unused, and
+    classes that a part lacks.
     """
 
-    protocol: str
-    train: Mask
-    validation: Mask
-    test: Mask
-    seed: int
-    description: str
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        together = self.train.astype(int) + self.validation + self.test
-        if (together > 1).any():
-            tile = int(np.flatnonzero(together > 1)[0])
-            raise SplitError(f"tile {tile} is in two parts of the split; give each to one")
-        for name in _PARTS:
-            if not getattr(self, name).any():
-                raise SplitError(f"the {self.protocol} split leaves no {name} tile")
+    unit = "tile"
 
     def check(self, tiles: TileSet) -> None:
         """Raise :class:`SplitError` where the split is of other tiles, or cuts an image in two."""
@@ -71,7 +40,7 @@ class TileSplit:
                 f"the split is of {len(self.train)} tiles, but {tiles.name} has {tiles.count}"
             )
         owners = np.full(len(tiles.images), -1, np.int64)
-        for number, name in enumerate(_PARTS):
+        for number, name in enumerate(PARTS):
             images = np.unique(tiles.groups[getattr(self, name)])
             shared = images[owners[images] >= 0]
             if len(shared):
@@ -100,7 +69,7 @@ def folder_tile_split(
     """
     images = _tiled(tiles)
     names = np.array([tiles.part_of[image] or "" for image in images])
-    parts = {name: images[names == name] for name in _PARTS}
+    parts = {name: images[names == name] for name in PARTS}
     if not len(parts["train"]):
         raise SplitError(
             f"no folder 'train' says which images of {tiles.name} train; use the split "
@@ -142,7 +111,7 @@ def random_tile_split(
     stops = np.cumsum([0, *counts])
     parts = {
         name: np.sort(drawn[start:stop])
-        for name, start, stop in zip(reversed(_PARTS), stops[:-1], stops[1:], strict=True)
+        for name, start, stop in zip(reversed(PARTS), stops[:-1], stops[1:], strict=True)
     }
     means = "drawn by image; images side by side leak from training into test where there are any"
     return _split(tiles, "random", parts, seed, means)
@@ -187,12 +156,12 @@ def spatial_tile_split(
     due = np.array([len(images) - tested - validated, validated, tested]) / len(images)
     totals = tiles.image_counts[images]
     extent = float(np.ptp(places[images], axis=0).max()) or 1.0
-    sides = [extent / _SIDES / 2**n for n in range(_HALVINGS)] if block is None else [block]
+    sides = [extent / _SIDES / 2**n for n in range(HALVINGS)] if block is None else [block]
     best: tuple[float, list[Mask], float] | None = None
     for side in sides:
         cells = np.floor((places[images] - places[images].min(axis=0)) / side)
         blocks = np.unique(cells, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
-        for attempt in range(_TRIES):
+        for attempt in range(TRIES):
             rng = numpy_generator(seed, "split", "tiles", "spatial", attempt)
             masks = arranged(blocks, due.tolist(), rng)
             served = np.stack([totals[mask].sum(axis=0) for mask in masks])
@@ -200,12 +169,12 @@ def spatial_tile_split(
             fair = float((served[:, wanted[0] > 0] / wanted[:, wanted[0] > 0]).min())
             if best is None or fair > best[0]:
                 best = fair, masks, side
-            if best[0] >= _FAIR:
+            if best[0] >= FAIR:
                 break
-        if best is not None and best[0] >= _FAIR:
+        if best is not None and best[0] >= FAIR:
             break
     assert best is not None
-    parts = {name: images[mask] for name, mask in zip(_PARTS, best[1], strict=True)}
+    parts = {name: images[mask] for name, mask in zip(PARTS, best[1], strict=True)}
     if train is not None:
         rng = numpy_generator(seed, "split", "tiles", "thinned")
         parts["train"] = np.sort(rng.permutation(parts["train"])[:trained])
@@ -228,7 +197,7 @@ def _split(
 ) -> TileSplit:
     total = tiles.image_counts[_tiled(tiles)].sum(axis=0)
     said = []
-    for name in _PARTS:
+    for name in PARTS:
         images = parts[name]
         if not len(images):
             raise SplitError(f"the {protocol} split leaves no {name} image; give other sizes")
@@ -246,7 +215,7 @@ def _split(
     if unused:
         notes = (*notes, f"{unused} images belong to no part")
     masks = {name: np.isin(tiles.groups, images) for name, images in parts.items()}
-    numbers = " + ".join(str(int(masks[name].sum())) for name in _PARTS)
+    numbers = " + ".join(str(int(masks[name].sum())) for name in PARTS)
     return TileSplit(
         protocol,
         masks["train"],
