@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from swath.core.devices import Precision
 from swath.networks.receptive_field import Halo
@@ -16,6 +17,7 @@ __all__ = [
     "Block",
     "Floats",
     "MapMode",
+    "MapOptions",
     "MapPrecision",
     "Mask",
     "Prediction",
@@ -34,6 +36,23 @@ Reader = Callable[[slice, slice], tuple[Floats, Mask]]
 
 Progress = Callable[[int, int], None]
 """Called with the pixels looked at so far and in all."""
+
+
+class MapOptions(TypedDict, total=False):
+    """How a scene is mapped: the options of :func:`swath.mapping.engine.predict`."""
+
+    mode: MapMode
+    crop: int
+    scales: Sequence[int]
+    window: int | None
+    context: int | None
+    halo: Halo | None
+    batch: int | None
+    device: str | torch.device | None
+    precision: MapPrecision
+    workers: int
+    scheduler: str | None
+    progress: Progress | None
 
 
 class Block(NamedTuple):

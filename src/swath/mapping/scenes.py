@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from swath.core.devices import Precision
@@ -20,9 +20,8 @@ from swath.data.scene import Scene
 from swath.mapping.engine import predict
 from swath.mapping.prediction import (
     MapMode,
-    MapPrecision,
+    MapOptions,
     Prediction,
-    Progress,
     Reader,
     read_array,
 )
@@ -71,24 +70,13 @@ def map_scene(
     *,
     scaling: Scaling,
     classes: ClassTable,
-    mode: MapMode = "plain",
     png: PathLike | None = None,
     probabilities: PathLike | None = None,
     entropy: PathLike | None = None,
     title: str | None = None,
     keep: bool = False,
     tags: Mapping[str, str] | None = None,
-    crop: int = 32,
-    scales: Sequence[int] = (16, 32, 48),
-    window: int | None = None,
-    context: int | None = None,
-    halo: Halo | None = None,
-    batch: int | None = None,
-    device: str | torch.device | None = None,
-    precision: MapPrecision = "float32",
-    workers: int = 1,
-    scheduler: str | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[MapOptions],
 ) -> MapResult:
     """Map a scene and write the map; see :func:`~swath.mapping.engine.predict` for the modes.
 
@@ -105,6 +93,7 @@ def map_scene(
     title : above the picture.
     keep : return the class of each pixel too.
     tags : further tags of the class map.
+    options : of :func:`~swath.mapping.engine.predict`.
 
     Raises
     ------
@@ -118,18 +107,7 @@ def map_scene(
         scene_reader(scene, scaling),
         scene.shape,
         classes=len(classes),
-        mode=mode,
-        crop=crop,
-        scales=scales,
-        window=window,
-        context=context,
-        halo=halo,
-        batch=batch,
-        device=device,
-        precision=precision,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress,
+        **options,
     )
     written = write_map(
         out,
@@ -165,19 +143,8 @@ def predict_scene(
     scene: Scene | npt.NDArray[np.float32],
     *,
     scaling: Scaling | None = None,
-    mode: MapMode = "plain",
     classes: int | None = None,
-    crop: int = 32,
-    scales: Sequence[int] = (16, 32, 48),
-    window: int | None = None,
-    context: int | None = None,
-    halo: Halo | None = None,
-    batch: int | None = None,
-    device: str | torch.device | None = None,
-    precision: MapPrecision = "float32",
-    workers: int = 1,
-    scheduler: str | None = None,
-    progress: Progress | None = None,
+    **options: Unpack[MapOptions],
 ) -> npt.NDArray[np.float32]:
     """Return the class probabilities (rows, columns, classes) of a scene that fits into memory.
 
@@ -185,8 +152,7 @@ def predict_scene(
     ----------
     scene : a scene, or a cube (rows, columns, bands).
     scaling : applied to it; by default it is taken as scaled already.
-
-    Others as :func:`~swath.mapping.engine.predict`.
+    classes, options : of :func:`~swath.mapping.engine.predict`.
 
     Raises
     ------
@@ -197,18 +163,7 @@ def predict_scene(
         scene_reader(scene, scaling),
         (scene.shape[0], scene.shape[1], scene.shape[2]),
         classes=classes,
-        mode=mode,
-        crop=crop,
-        scales=scales,
-        window=window,
-        context=context,
-        halo=halo,
-        batch=batch,
-        device=device,
-        precision=precision,
-        workers=workers,
-        scheduler=scheduler,
-        progress=progress,
+        **options,
     )
     return prediction.array()
 
