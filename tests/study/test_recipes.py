@@ -299,3 +299,21 @@ def test_a_comparator_stands_on_the_backbone_of_the_recipe(tmp_path: Path) -> No
     assert options(recipe={"space": {"name": "seg101"}}) == {}
     own = ["network.options.backbone=regnet_x_800mf"]
     assert options(overrides=own) == {"backbone": "regnet_x_800mf"}
+
+
+def test_published_recipes_of_se_nas_keep_to_its_sizes_and_rates() -> None:
+    """SE-NAS: one cell of DARTS, 8^14; MobileNet's rate 0.5 is that of a batch of 1024."""
+    darts = resolve(load_recipe("darts-senas"))
+    space = spaces.create(darts.space.name, **darts.space.options)
+    assert space.size() == 8**14
+    mobile = resolve(load_recipe("mobilenet-senas"))
+    search = mobile.one_shot
+    assert search is not None
+    assert (search.training.batch, search.training.learning_rate) == (1024, 0.5)
+    assert mobile.training.learning_rate == pytest.approx(0.5 * mobile.training.batch / 1024)
+    assert (search.retrain, search.training.decayed) == (2, "layers")
+
+
+@pytest.mark.parametrize("name", ["indian-pines", "houston", "pavia-university"])
+def test_published_recipes_of_hytas_keep_the_last_weights(name: str) -> None:
+    assert resolve(load_recipe(f"hytas-{name}")).training.keep == "last"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from tile_files import image, mask, write
 
-from swath import spaces
+from swath import spaces, strategies
 from swath.core.errors import DataError
 from swath.spaces.base import InputSpec, OutputSpec
 from swath.study.recipes import load_recipe, resolve
@@ -56,9 +57,17 @@ def test_epochs_and_network_are_as_published(name: str, tiles: int) -> None:
     assert (study.trials, study.retrain) == (200, 5)
     assert study.iterations * training.batch == 20 * tiles
     assert training.iterations * training.batch == 100 * tiles
-    # 1000 updates of warm-up from a thousandth of the rate, in about 100,000
-    assert training.rate(0.0) == pytest.approx(training.learning_rate / 1000)
-    assert training.rate(training.warmup) == pytest.approx(training.learning_rate)
+    # 1000 updates of warm-up from a thousandth of the rate, in the search as in the end
+    for iterations in (study.iterations, training.iterations):
+        phase = replace(training, iterations=iterations)
+        assert phase.rate(0.0) == pytest.approx(training.learning_rate / 1000)
+        assert phase.rate(1000 / iterations) == pytest.approx(training.learning_rate)
+        assert phase.rate(900 / iterations) < training.learning_rate
+    # SEG101's predictor: one layer behind the mean, 600 epochs, batches of 16
+    predictor = strategies.create(
+        study.strategy.name, **study.strategy.options
+    )._predictor_options()
+    assert (predictor.head, predictor.epochs, predictor.batch) == ("seg101", 600, 16)
     space = spaces.create(recipe.space.name, **recipe.space.options)
     assert isinstance(space, spaces.registry.get("seg101"))
     assert space.backbone.widths == (32, 64, 160, 384)

@@ -372,7 +372,8 @@ def test_a_damaged_checkpoint_is_named(make_task: MakeTask, tmp_path: Path) -> N
         ({"iterations": 0}, "training.iterations must be at least 1, not 0"),
         ({"patience": -1}, "training.patience"),
         ({"averaging": 1.0}, "training.averaging must lie in"),
-        ({"warmup": 1.0}, "training.warmup must lie in"),
+        ({"warmup": 1.5}, "training.warmup is a share below 1 or a whole number of updates"),
+        ({"warmup": -1}, "training.warmup is a share"),
         ({"schedule": "polly"}, "no schedule 'polly' .did you mean 'poly'"),
         ({"learning_rate": 0.0}, "training.learning_rate must be positive"),
     ],
@@ -470,3 +471,32 @@ def test_the_published_schedule_of_hytas(
     for epoch in (6, 100, 152, 299):
         fallen = (1 + math.cos(math.pi * (epoch - 5) / 295)) / 2
         assert rates[epoch] == pytest.approx(1e-5 + (3.125e-4 - 1e-5) * fallen)
+
+
+def test_a_warm_up_in_updates_is_as_long_however_long_the_training(make_task: MakeTask) -> None:
+    for iterations in (20, 200):
+        made = settings(iterations=iterations, schedule="warm-poly", warmup=10, first_rate=0.001)
+        assert made.rate(0) == pytest.approx(0.001)
+        assert made.rate(5 / iterations) == pytest.approx(0.0105)
+        assert made.rate(10 / iterations) == pytest.approx(made.learning_rate)
+    short = settings(iterations=5, schedule="warm-poly", warmup=10, first_rate=0.001)
+    assert short.rate(1) == pytest.approx(0.0105)  # its half is all there is
+
+
+def test_the_last_weights_are_kept_where_they_are_asked_for(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validations get worse and worse: the best are the first, the last the last."""
+    task, losses = make_task(), iter(range(100))
+    found = evaluate(network(task), task, "validation")
+
+    def worse(network: nn.Module, task: SceneTask, part: str, **options: Any) -> Validation:
+        return Validation(found.scores, float(next(losses)), found.criterion)
+
+    monkeypatch.setattr(loop, "evaluate", worse)
+    best = run(task, tmp_path / "best", iterations=9, keep="best")
+    last = run(task, tmp_path / "last", iterations=9, keep="last")
+    assert (best.iteration, last.iteration) == (3, 9)
+    state = load_state(tmp_path / "last" / "checkpoint.safetensors")
+    kept = last.network.state_dict()
+    assert all(torch.equal(kept[key], value) for key, value in state["network"].items())

@@ -48,6 +48,20 @@ def test_published_groups() -> None:
     }
 
 
+def test_sgd_decays_layers_alone_where_asked_to() -> None:
+    """SEG101: no decay on normalisations."""
+    network = Net()
+    made = optimiser(network, "sgd", learning_rate=0.1, weight_decay=1e-4, decayed="layers")
+    decays = {name: decay for name, (_, decay) in settings_by_name(network, made).items()}
+    assert decays == {
+        "conv.weight": 1e-4,
+        "conv.bias": 0.0,
+        "norm.weight": 0.0,
+        "norm.bias": 0.0,
+        "last.weight": 1e-4,
+    }
+
+
 def test_adamw_does_not_decay_normalisation() -> None:
     network = Net()
     made = optimiser(network, "adamw", learning_rate=0.01, weight_decay=0.1, momentum=0.8)

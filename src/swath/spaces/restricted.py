@@ -14,11 +14,14 @@ from swath.core.architecture import Architecture, Value
 from swath.core.errors import InvalidArchitecture, NothingToSample
 from swath.spaces._within import Within
 from swath.spaces.base import SearchSpace
+from swath.spaces.conditions import Condition, mended
 
 __all__ = ["Listed", "Restricted"]
 
 # Differences between genes that are held at once while neighbours are found: 64 MB.
 _BLOCK = 64_000_000
+_PLAIN = 100  # draws that a condition may refuse before draws are changed until they meet it,
+_MENDED = 20  # and of these, before it is given up
 
 
 class Restricted(Within):
@@ -28,7 +31,8 @@ class Restricted(Within):
     ----------
     space : the whole.
     allows : tells whether an architecture meets the condition; a function of the architecture
-        alone.  It may be costly: it is asked once for each architecture.
+        alone.  It may be costly: it is asked once for each architecture.  A
+        :class:`~swath.spaces.conditions.Condition` lets architectures be found where few meet it.
     why : the condition in words, such as "at most 100,000 parameters"; errors name it.
     attempts : draws that may be refused before :meth:`sample` gives up.
     """
@@ -61,17 +65,30 @@ class Restricted(Within):
     def sample(self, rng: np.random.Generator) -> Architecture:
         """Draw from the whole space until the condition is met: uniform if that draw is.
 
+        Where it is a :class:`~swath.spaces.conditions.Condition` that a hundred draws in a row do
+        not meet, the next one is changed until it does; such draws are not uniform.
+
         Raises
         ------
-        NothingToSample : so many draws as ``attempts`` were refused.
+        NothingToSample : so many draws as ``attempts`` were refused, or could not be changed so.
         """
-        for _ in range(self.attempts):
+        condition = self.allows if isinstance(self.allows, Condition) else None
+        attempts = self.attempts if condition is None else min(self.attempts, _PLAIN)
+        for _ in range(attempts):
             architecture = self.space.sample(rng)
             if self._allowed(architecture):
                 return architecture
+        for _ in range(_MENDED if condition is not None else 0):
+            assert condition is not None
+            found = mended(self.space, self.space.sample(rng), condition, rng)
+            if found is not None:
+                return found
+        missed = ""
+        if condition is not None:
+            missed = f" (the nearest that was found is {100 * condition.least():.3g} % beyond it)"
         raise NothingToSample(
-            f"none of {self.attempts} architectures drawn from space '{self.name}' meets the "
-            f"restriction to {self.why}; loosen it"
+            f"none of {attempts} architectures drawn from space '{self.name}' meets the "
+            f"restriction to {self.why}{missed}; loosen it"
         )
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:

@@ -103,7 +103,9 @@ def one_shot_search(
     space : whole, or what was left of one.
     folder : for ``checkpoint.safetensors``, ``history.jsonl`` (epochs), ``children.jsonl`` (all
         that were judged), ``stages.json`` (what was dropped and merged, with all scores).
-    allows : whether an architecture keeps to the constraints; others are never judged.
+    allows : whether an architecture keeps to the constraints; others are never judged, and
+        operators that none of them has are not searched.  A
+        :class:`~swath.spaces.conditions.Condition` lets them be found where they are few.
 
     Raises
     ------
@@ -160,6 +162,9 @@ class OneShot:
             else None
         )
         self.remaining = Narrowed(space, {})
+        if allows is not None:
+            rng = numpy_generator(seed, "reachable")
+            self.remaining = reachable(self.remaining, rng, allows)
         self.stages: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._sizes: dict[Architecture, int] = {}

@@ -36,10 +36,11 @@ def restricted(
         return space
     for name, limits in constraints.items():
         _check(name, limits)
+    from swath.spaces.conditions import Condition
     from swath.spaces.restricted import Restricted
 
     why = " and ".join(_words(name, limits) for name, limits in constraints.items())
-    return Restricted(space, _within(estimator, constraints), why)
+    return Restricted(space, Condition(_beyond(estimator, constraints)), why)
 
 
 def _check(name: str, limits: Limits) -> None:
@@ -64,20 +65,27 @@ def _check(name: str, limits: Limits) -> None:
         )
 
 
-def _within(
+def _beyond(
     estimator: Estimator, constraints: Mapping[str, Limits]
-) -> Callable[[Architecture], bool]:
-    def allows(architecture: Architecture) -> bool:
+) -> Callable[[Architecture], float]:
+    """Return by how much an architecture is beyond the limits, as a share of them, summed up."""
+
+    def excess(architecture: Architecture) -> float:
         try:
             cost = estimator.cost(architecture)
         except Infeasible:
-            return False
-        return all(
-            limits.get("min", -math.inf) <= _figure(cost, name) <= limits.get("max", math.inf)
-            for name, limits in constraints.items()
-        )
+            return math.inf
+        return sum(_miss(_figure(cost, name), limits) for name, limits in constraints.items())
 
-    return allows
+    return excess
+
+
+def _miss(figure: float, limits: Limits) -> float:
+    low, high = limits.get("min", -math.inf), limits.get("max", math.inf)
+    if low <= figure <= high:
+        return 0.0
+    limit = high if figure > high else low
+    return abs(figure - limit) / (abs(limit) or 1.0)
 
 
 def _figure(cost: Cost, name: str) -> float:

@@ -12,12 +12,16 @@ import numpy as np
 from swath.core.architecture import Architecture, Value
 from swath.core.errors import NothingToSample
 from swath.spaces.base import SearchSpace
+from swath.spaces.conditions import Condition, mended
 from swath.spaces.narrowed import Narrowed
 
 __all__ = ["Operator", "covering_sample", "is_possible", "operators", "reachable", "without"]
 
 _ATTEMPTS = 10_000  # draws in a row that may be refused
 _PROBES = 1_000  # of them that are looked at for one that is allowed
+_PLAIN = 50  # draws refused by a condition before the next one is changed until it meets it
+_STARTS = 3  # draws that are changed so, before there is taken to be none
+_REPEATED = 500  # changed draws in a row that were known already
 _FEW = 10  # times as many architectures as are wanted: so few are listed instead of drawn
 
 
@@ -95,11 +99,16 @@ def _example(
 ) -> Architecture | None:
     """Return an allowed architecture, or None where none is found."""
     few = space.size() <= _PROBES
-    drawn = _shuffled(space, rng) if few else itertools.islice(_drawn(space, rng), _PROBES)
+    probes = _PLAIN if isinstance(allows, Condition) else _PROBES
+    drawn = _shuffled(space, rng) if few else itertools.islice(_drawn(space, rng), probes)
     try:
-        return next((one for one in drawn if allows is None or allows(one)), None)
+        found = next((one for one in drawn if allows is None or allows(one)), None)
+        if found is None and not few and isinstance(allows, Condition):
+            starts = (mended(space, space.sample(rng), allows, rng) for _ in range(_STARTS))
+            found = next((one for one in starts if one is not None), None)
     except NothingToSample:
         return None
+    return found
 
 
 def covering_sample(
@@ -110,10 +119,12 @@ def covering_sample(
 ) -> list[Architecture]:
     """Return different children of which each operator is in at least ``per_operator``.
 
-    Fewer only where all architectures with that operator are among them; so a small space comes
-    out whole.  As in ABS, a child counts for all its operators, and what breaks the constraint is
+    Fewer only where all architectures with that operator are among them, or none further is found
+    that meets a :class:`~swath.spaces.conditions.Condition`; so a small space comes out whole.  As
+    in ABS, a child counts for all its operators, and what breaks the constraint is
     dumped.  For each operator in turn, the children that are still missing are drawn from the space
-    with that operator alone in its gene.
+    with that operator alone in its gene.  Where a condition refuses fifty in a row, the next are
+    changed until they meet it.
 
     Parameters
     ----------
@@ -129,12 +140,14 @@ def covering_sample(
     counts: Counter[Operator] = Counter()
     seen: set[Architecture] = set()
     children: list[Architecture] = []
+    guided = isinstance(allows, Condition)
+    attempts = _REPEATED if guided else _ATTEMPTS
     for operator in operators(space):
         part = Narrowed(space, {operator.gene: [operator.value]})
         few = part.size() <= _FEW * per_operator
         refused = 0
-        for child in _shuffled(part, rng) if few else _drawn(part, rng):
-            if counts[operator] >= per_operator or (refused >= _ATTEMPTS and not few):
+        for child in _shuffled(part, rng) if few else _tries(part, rng, allows):
+            if counts[operator] >= per_operator or (refused >= attempts and not few):
                 break
             new = child not in seen
             seen.add(child)
@@ -144,7 +157,7 @@ def covering_sample(
             refused = 0
             children.append(child)
             counts.update(Operator(gene, value) for gene, value in child.genes)
-        if not counts[operator] or (not few and counts[operator] < per_operator):
+        if not counts[operator] or (not few and not guided and counts[operator] < per_operator):
             raise NothingToSample(
                 f"only {counts[operator]} of {per_operator} children with '{operator.value}' at "
                 f"gene '{operator.gene}' were found that are allowed; loosen the constraint or "
@@ -161,3 +174,18 @@ def _shuffled(part: Narrowed, rng: np.random.Generator) -> Iterator[Architecture
 def _drawn(part: Narrowed, rng: np.random.Generator) -> Iterator[Architecture]:
     while True:
         yield part.sample(rng)
+
+
+def _tries(
+    part: Narrowed, rng: np.random.Generator, allows: Callable[[Architecture], bool] | None
+) -> Iterator[Architecture]:
+    """Draw; once a condition has refused fifty in a row, change what is drawn until it is met."""
+    condition = allows if isinstance(allows, Condition) else None
+    refused = 0
+    while True:
+        drawn = part.sample(rng)
+        if condition is not None and refused < _PLAIN:
+            refused = 0 if condition(drawn) else refused + 1
+        elif condition is not None:
+            drawn = mended(part, drawn, condition, rng) or drawn
+        yield drawn

@@ -23,7 +23,7 @@ from swath.supernets.sampling import Ends, PathSampling, Sizes, ends, update_pat
 from swath.tasks.label_patches import PatchSampling
 from swath.training.batches import Batches
 from swath.training.losses import loss
-from swath.training.optimisers import OptimiserName, optimiser
+from swath.training.optimisers import Decayed, OptimiserName, optimiser
 from swath.training.schedules import schedule
 
 __all__ = ["SupernetTrainer", "SupernetTraining", "averaged"]
@@ -41,7 +41,8 @@ class SupernetTraining:
     window : size of a training window; networks that classify patches have their own.
     batch, sampling, augmentation : of windows or patches, as of
         :class:`~swath.training.loop.TrainingSettings`.
-    optimiser, learning_rate, momentum, weight_decay : of the update rule.
+    optimiser, learning_rate, momentum, weight_decay, decayed : of the update rule, see
+        :func:`~swath.training.optimisers.optimiser`.
     schedule, final_rate : how the learning rate falls in each stage, and to what.
     later_rate : learning rate at the beginning of later stages; None: as of the first.
     clip_norm : gradients are clipped by their norm; None: not.
@@ -65,6 +66,7 @@ class SupernetTraining:
     learning_rate: float = 0.025
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    decayed: Decayed | None = None
     schedule: str = "cosine"
     final_rate: float = 0.001
     later_rate: float | None = None
@@ -144,6 +146,7 @@ class SupernetTrainer:
             learning_rate=settings.learning_rate,
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
+            decayed=settings.decayed,
         )
         # Listed once: to find them takes longer than a small network's step.
         self._parameters = list(supernet.parameters())

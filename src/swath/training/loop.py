@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from swath.training.batches import ahead, batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 from swath.training.losses import loss
-from swath.training.optimisers import OptimiserName, optimiser
+from swath.training.optimisers import Decayed, OptimiserName, optimiser
 from swath.training.schedules import schedule
 
 __all__ = ["Trained", "TrainingSettings", "train"]
@@ -52,9 +52,11 @@ class TrainingSettings:
         "cross-entropy+dice"; see :mod:`swath.training.losses`.
     optimiser, learning_rate, momentum, weight_decay : of the update rule.
     bias_rate : factor of the learning rate of every parameter named bias (whose decay is zero).
+    decayed : what else decays, see :func:`~swath.training.optimisers.optimiser`; None: as usual
+        with the optimiser.
     schedule, final_rate : how the learning rate falls, and to what.
-    warmup, first_rate : share of the updates in which ``warm-cosine`` and ``warm-poly`` rise, and
-        from what rate; None: from ``final_rate``.
+    warmup, first_rate : for how long ``warm-cosine`` and ``warm-poly`` rise, below 1 a share of
+        the updates, else a number of them; and from what rate, None: from ``final_rate``.
     clip_value, clip_norm : gradients are clipped elementwise, or by their norm; None: not.
     label_smoothing : of the cross-entropy.
     noise : standard deviation of Gaussian noise on the scaled inputs, plus the same for a random
@@ -62,6 +64,7 @@ class TrainingSettings:
     averaging : decay of an exponential moving average of the weights, which is then what is
         validated and kept; 0: none.
     validate_every : updates between validations.
+    keep : "best", the weights that do best on the validation labels, or "last".
     patience : stop after so many validations without a better accuracy and without a lower loss.
     precision : float32, tf32 (on NVIDIA GPUs) or bfloat16.
     """
@@ -81,6 +84,7 @@ class TrainingSettings:
     momentum: float = 0.9
     weight_decay: float = 4e-5
     bias_rate: float = 2.0
+    decayed: Decayed | None = None
     schedule: str = "poly"
     final_rate: float = 0.0
     warmup: float = 0.1
@@ -91,6 +95,7 @@ class TrainingSettings:
     noise: float = 0.0
     averaging: float = 0.0
     validate_every: int = 100
+    keep: Literal["best", "last"] = "best"
     patience: int = 100
     precision: Precision = "float32"
 
@@ -103,8 +108,11 @@ class TrainingSettings:
             raise RecipeError(f"training.learning_rate must be positive, not {self.learning_rate}")
         if not 0 <= self.averaging < 1:
             raise RecipeError(f"training.averaging must lie in [0, 1), not {self.averaging}")
-        if not 0 <= self.warmup < 1:
-            raise RecipeError(f"training.warmup must lie in [0, 1), not {self.warmup}")
+        if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
+            raise RecipeError(
+                "training.warmup is a share below 1 or a whole number of updates, not "
+                f"{self.warmup}"
+            )
 
     @property
     def criterion(self) -> Callable[[Tensor, Tensor], Tensor]:
@@ -118,7 +126,7 @@ class TrainingSettings:
             self.schedule,
             self.learning_rate,
             self.final_rate,
-            warmup=self.warmup,
+            warmup=self.warmup if self.warmup < 1 else self.warmup / self.iterations,
             start=self.first_rate,
         )
 
@@ -145,7 +153,7 @@ def train(
     report: Progress | None = None,
     device: torch.device | None = None,
 ) -> Trained:
-    """Train ``network`` on the training labels and return it with its best weights.
+    """Train ``network`` on the training labels and return it with its best or its last weights.
 
     The best weights are those of the highest validation score (``task.criterion``), then the lowest
     validation loss.
@@ -192,6 +200,7 @@ class _Loop:
             momentum=settings.momentum,
             weight_decay=settings.weight_decay,
             bias_rate=settings.bias_rate,
+            decayed=settings.decayed,
         )
         self.rates = [group["lr"] / settings.learning_rate for group in self.optimiser.param_groups]
         self.rate = settings.rate
@@ -292,7 +301,7 @@ class _Loop:
                 f"the validation loss became {validation.loss} at iteration {self.iteration}; "
                 "lower training.learning_rate, or use training.precision float32"
             )
-        better = validation.better_than(self.best)
+        better = self.settings.keep == "last" or validation.better_than(self.best)
         improved = better or validation.loss < self.lowest_loss
         self.since_better = 0 if improved else self.since_better + 1
         self.lowest_loss = min(self.lowest_loss, validation.loss)

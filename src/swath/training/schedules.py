@@ -73,7 +73,7 @@ def schedule(
 
     def rate(progress: float) -> float:
         progress = min(max(progress, 0.0), 1.0)
-        if progress < rising:
+        if progress < rising or rising >= 1:
             return first + (peak - first) * progress / rising
         return floor + (peak - floor) * falling((progress - rising) / (1 - rising))
 
