@@ -59,6 +59,15 @@ def test_names_by_order_by_value_and_by_default():
         LabelMap.from_array(array, ["a", "b"])
 
 
+def test_missing_is_unlabelled_whatever_the_value():
+    missing = np.array([[True, False], [False, True]])
+    labels = LabelMap.from_array(np.array([[3, 3], [5, -7]]), missing=missing)
+    assert labels.original == (3, 5)
+    assert labels.values.tolist() == [[-1, 0], [1, -1]]
+    labels = LabelMap.from_array(np.array([[0.5, 3], [5, -np.inf]]), missing=missing)
+    assert labels.values.tolist() == [[-1, 0], [1, -1]]
+
+
 def test_nan_is_unlabelled():
     labels = LabelMap.from_array(np.array([[np.nan, 2.0], [3.0, 0.0]]))
     assert labels.values.tolist() == [[-1, 0], [1, -1]]

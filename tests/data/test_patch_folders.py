@@ -68,6 +68,18 @@ def test_folders_are_classes_and_names_are_pairs(tmp_path: Path) -> None:
     assert open_patch_folders(tmp_path / "s1").sensors == (Sensor("image", ("band 0", "band 1")),)
 
 
+def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
+    folders(tmp_path)
+    before = open_patch_folders({"s1": tmp_path / "s1", "s2": tmp_path / "s2"})
+    (tmp_path / "s2" / ".ipynb_checkpoints").mkdir()
+    for folder in [path for path in (tmp_path / "s2").rglob("*") if path.is_dir()]:
+        (folder / ".cache").mkdir()
+        (folder / "._0.tif").write_bytes(b"not a patch")
+    after = open_patch_folders({"s1": tmp_path / "s1", "s2": tmp_path / "s2"})
+    assert after.names == before.names
+    assert after.fingerprint() == before.fingerprint()
+
+
 def test_folders_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     folders(tmp_path)
     both = {"s1": tmp_path / "s1", "s2": tmp_path / "s2"}

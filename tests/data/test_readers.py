@@ -14,6 +14,7 @@ import netCDF4
 import numpy as np
 import pytest
 import rasterio
+import rasterio.control
 import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,13 @@ def write_raster(path: Path, cube, driver="GTiff", **profile):
             **profile,
         ) as file:
             file.write(np.moveaxis(cube, 2, 0))
+
+
+def write_masked(path: Path, cube, shown, inside="YES", **profile):
+    """Write a raster with a mask of its own, in the file or in another beside it."""
+    write_raster(path, cube, **profile)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=inside), rasterio.open(path, "r+") as file:
+        file.write_mask(shown.astype(bool))
 
 
 def write_envi(path: Path, cube):
@@ -252,6 +260,121 @@ def test_no_data_of_a_label_raster_is_unlabelled(tmp_path):
     assert open_labels(tmp_path / "gt.tif").original == (1, 2)
 
 
+LARGEST = np.finfo(np.float32).min
+"""What many programs declare as "no data" of a 32-bit raster."""
+
+
+@pytest.mark.parametrize("nodata", [LARGEST, -np.inf, 0.5, np.nan])
+def test_odd_no_data_of_a_label_raster_is_unlabelled(tmp_path, nodata):
+    array = np.array([[nodata, 1], [2, 0]], dtype=np.float32)
+    for values in (array, np.where(array == array[0, 0], 2, array)):
+        write_raster(tmp_path / "gt.tif", values[:, :, None], nodata=nodata)
+        labels = open_labels(tmp_path / "gt.tif")
+        assert labels.original == (1, 2)
+        assert labels.unlabelled == (0,)
+        assert (labels.values[1, 1], labels.values[0, 0]) == (-1, 1 if values[0, 0] == 2 else -1)
+
+
+def test_the_labels_of_all_but_no_data_are_whole(tmp_path):
+    array = np.array([[LARGEST, 1], [2.5, 0]], dtype=np.float32)
+    write_raster(tmp_path / "gt.tif", array[:, :, None], nodata=LARGEST)
+    with pytest.raises(DataError, match=r"gt\.tif: a label map holds whole numbers, .* has 2\.5"):
+        open_labels(tmp_path / "gt.tif")
+
+
+@pytest.mark.parametrize("inside", ["YES", "NO"])
+def test_masked_cells_of_a_label_raster_are_unlabelled(tmp_path, inside):
+    array = np.array([[7, 1], [2, 7]], dtype=np.uint8)
+    write_masked(tmp_path / "gt.tif", array[:, :, None], np.array([[1, 1], [1, 0]]), inside)
+    labels = open_labels(tmp_path / "gt.tif")
+    assert labels.original == (1, 2, 7)
+    assert labels.values.tolist() == [[2, 0], [1, -1]]
+
+
+NORTH_UP = (10.0, 0.0, 300.0, 0.0, -10.0, 5000.0)
+
+
+def write_pair(folder, cube, labels, *, crs="EPSG:32630", place=NORTH_UP, label_name="gt.tif"):
+    write_raster(folder / "x.tif", cube, crs="EPSG:32630", transform=rasterio.Affine(*NORTH_UP))
+    placed = {} if place is None else {"transform": rasterio.Affine(*place)}
+    write_raster(folder / label_name, labels[:, :, None], crs=crs, **placed)
+    return folder / "x.tif", folder / label_name
+
+
+@pytest.mark.parametrize(
+    ("crs", "place", "says"),
+    [
+        ("EPSG:32631", NORTH_UP, r"x\.tif lies in EPSG:32630, but .*gt\.tif in EPSG:32631; warp"),
+        ("EPSG:32630", (10, 0, 310, 0, -10, 5000), r"x\.tif begins at .*gt\.tif at \(310.*; warp"),
+        ("EPSG:32630", (10, 0, 300, 0, -10, 4995), r"begins at .* warp the labels"),
+        ("EPSG:32630", (20, 0, 300, 0, -20, 5000), r"pixels differ in size; warp the labels"),
+        ("EPSG:32630", (10, 0, 300, 0, 10, 5000), r"begins at .* warp the labels"),
+    ],
+)
+def test_labels_of_another_place_are_refused(tmp_path, cube, crs, place, says):
+    image, labels = write_pair(tmp_path, cube, cube[..., 0], crs=crs, place=place)
+    with pytest.raises(DataError, match=says):
+        open_scene(image, labels)
+
+
+@pytest.mark.parametrize(
+    ("crs", "place"),
+    [
+        ("EPSG:32630", NORTH_UP),
+        ("EPSG:32630", (10, 0, 300.5, 0, -10, 5000.5)),
+        (None, (10, 0, 310, 0, -10, 5000)),
+        ("EPSG:32631", None),
+        (None, None),
+    ],
+)
+def test_labels_of_the_same_place_or_of_none_are_taken(tmp_path, cube, crs, place):
+    image, labels = write_pair(tmp_path, cube, cube[..., 0], crs=crs, place=place)
+    scene = open_scene(image, labels)
+    assert scene.labels is not None
+    assert np.array_equal(scene.labels.to_original(scene.labels.values), cube[..., 0])
+    assert not scene.notes
+
+
+def test_labels_that_begin_in_the_south_are_turned_over(tmp_path, cube):
+    south_up = (10.0, 0.0, 300.0, 0.0, 10.0, 4940.0)
+    image, labels = write_pair(tmp_path, cube, cube[::-1, :, 0], place=south_up)
+    scene = open_scene(image, labels)
+    assert scene.labels is not None
+    assert np.array_equal(scene.labels.to_original(scene.labels.values), cube[..., 0])
+    (note,) = scene.notes
+    assert "turned over" in note
+
+
+def test_finer_labels_of_the_same_corners_are_reduced(tmp_path, cube):
+    fine = np.repeat(np.repeat(cube[..., 0], 2, axis=0), 2, axis=1)
+    for place, values in (
+        ((5.0, 0.0, 300.0, 0.0, -5.0, 5000.0), fine),
+        ((5.0, 0.0, 300.0, 0.0, 5.0, 4940.0), fine[::-1]),
+    ):
+        image, labels = write_pair(tmp_path, cube, values, place=place)
+        scene = open_scene(image, labels, resample_labels="majority")
+        assert scene.labels is not None
+        assert np.array_equal(scene.labels.to_original(scene.labels.values), cube[..., 0])
+    image, labels = write_pair(tmp_path, cube, fine, place=(5.0, 0, 305.0, 0, -5.0, 5000.0))
+    with pytest.raises(DataError, match="warp the labels"):
+        open_scene(image, labels, resample_labels="majority")
+
+
+def test_labels_of_netcdf_have_a_place_too(tmp_path, cube):
+    image, _ = write_pair(tmp_path, cube, cube[..., 0])
+    for corner in ("300 10 0 5000 0 -10", "400 10 0 5000 0 -10"):
+        with h5py.File(tmp_path / "gt.nc", "w") as file:
+            file["labels"] = cube[..., 0]
+            file["crs"] = np.zeros(3)
+            file["crs"].attrs["spatial_ref"] = "EPSG:32630"
+            file["crs"].attrs["GeoTransform"] = corner
+        if corner.startswith("3"):
+            assert open_scene(image, tmp_path / "gt.nc", label_variable="labels").labels is not None
+        else:
+            with pytest.raises(DataError, match="warp the labels"):
+                open_scene(image, tmp_path / "gt.nc", label_variable="labels")
+
+
 def test_negative_labels_are_remarked(tmp_path, cube):
     np.save(tmp_path / "x.npy", cube)
     array = np.where(cube[..., 0] % 2, 1, -1)
@@ -428,6 +551,100 @@ def test_packed_netcdf_with_georeference(tmp_path, monkeypatch, in_memory):
     assert scene.crs == crs
 
 
+UTM = rasterio.crs.CRS.from_epsg(32630).to_wkt()
+PLACE = (10.0, 0.0, 300.0, 0.0, -10.0, 5000.0)
+
+
+def write_placed_hdf5(path, cube, attributes, **variables):
+    with h5py.File(path, "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["grid_mapping"] = "grid"
+        file["grid"] = 0
+        for key, value in attributes.items():
+            file["grid"].attrs[key] = value
+        for name, values in variables.items():
+            file[name] = values
+
+
+@pytest.mark.parametrize("key", ["crs_wkt", "spatial_ref"])
+@pytest.mark.parametrize("words", ["EPSG:32630", b"epsg:32630", UTM, np.array(["EPSG:32630"], "O")])
+def test_a_coordinate_system_of_hdf5_becomes_wkt(tmp_path, cube, key, words):
+    write_placed_hdf5(tmp_path / "x.h5", cube, {key: words})
+    scene = open_scene(tmp_path / "x.h5", axes="rows,columns,bands")
+    assert scene.crs == UTM
+    assert not scene.notes
+
+
+def test_a_strange_coordinate_system_is_left_out_with_a_note(tmp_path, cube):
+    place = "300 10 0 5000 0 -10"
+    write_placed_hdf5(
+        tmp_path / "x.h5", cube, {"spatial_ref": "my own grid", "GeoTransform": place}
+    )
+    scene = open_scene(tmp_path / "x.h5", axes="rows,columns,bands")
+    assert scene.crs is None
+    assert scene.transform == PLACE
+    assert scene.notes == ("the coordinate system 'my own grid' is not understood and left out",)
+
+
+@pytest.mark.parametrize(
+    "place", ["300 10 0 5000 0 -10", np.array([300.0, 10, 0, 5000, 0, -10]), b"300 10 0 5000 0 -10"]
+)
+def test_a_geotransform_of_hdf5_is_text_or_numbers(tmp_path, cube, place):
+    write_placed_hdf5(tmp_path / "x.h5", cube, {"spatial_ref": "EPSG:32630", "GeoTransform": place})
+    assert open_scene(tmp_path / "x.h5").transform == PLACE
+
+
+@pytest.mark.parametrize("place", ["1 2 3", "here", np.arange(4.0), np.zeros(0), 7.0])
+def test_a_geotransform_that_is_none_is_left_out_with_a_note(tmp_path, cube, place):
+    write_placed_hdf5(tmp_path / "x.h5", cube, {"spatial_ref": "EPSG:32630", "GeoTransform": place})
+    scene = open_scene(tmp_path / "x.h5")
+    assert (scene.crs, scene.transform) == (UTM, None)
+    assert "the GeoTransform is not six numbers and left out" in scene.notes
+
+
+def test_only_coordinates_of_hdf5_are_read_for_the_place(tmp_path, cube):
+    pairs = np.zeros(4, np.dtype([("real", "f8"), ("imag", "f8")]))
+    more = {"x": 305 + 10.0 * np.arange(8), "y": 4995 - 10.0 * np.arange(6), "phase": pairs}
+    write_placed_hdf5(tmp_path / "x.h5", cube, {}, **more)
+    assert open_scene(tmp_path / "x.h5").transform == PLACE
+    write_placed_hdf5(tmp_path / "x.h5", cube, {}, **more | {"x": np.zeros(8, complex)})
+    assert open_scene(tmp_path / "x.h5").transform is None
+    for x in (np.zeros(8), np.arange(99.0), np.arange(8.0) ** 2):
+        write_placed_hdf5(tmp_path / "x.h5", cube, {}, **more | {"x": x})
+        assert open_scene(tmp_path / "x.h5").transform is None
+
+
+def test_a_place_that_cannot_be_read_is_left_out(tmp_path, cube, monkeypatch):
+    def broken(*_):
+        raise OSError("bad attribute")
+
+    write_placed_hdf5(tmp_path / "x.h5", cube, {"spatial_ref": "EPSG:32630"})
+    monkeypatch.setattr(_hdf5, "_grid_mapping", broken)
+    scene = open_scene(tmp_path / "x.h5")
+    assert scene.crs is None
+    assert any("bad attribute" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("key", ["missing_value", "_FillValue", "scale_factor", "add_offset"])
+@pytest.mark.parametrize("value", ["none", np.zeros(0), h5py.Empty("f4")])
+def test_an_attribute_of_hdf5_that_is_no_number_counts_for_nothing(tmp_path, cube, key, value):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs[key] = value
+    scene = open_scene(tmp_path / "x.h5")
+    assert scene.nodata is None
+    assert scene.source.dtype == cube.dtype
+    assert np.array_equal(scene.read(), cube)
+
+
+def test_wavelengths_that_are_no_numbers_are_passed_over(tmp_path, cube):
+    names = np.array([f"B{band}" for band in range(5)])
+    np.savez(tmp_path / "x.npz", cube=cube, wavelengths=names)
+    assert open_scene(tmp_path / "x.npz").wavelengths is None
+    np.savez(tmp_path / "x.npz", cube=cube, wavelengths=names, wl=np.arange(5) + 400)
+    assert open_scene(tmp_path / "x.npz").wavelengths == (400, 401, 402, 403, 404)
+
+
 def test_classic_netcdf_says_how_to_convert(tmp_path):
     with netCDF4.Dataset(tmp_path / "x.nc", "w", format="NETCDF3_CLASSIC"):
         pass
@@ -458,6 +675,68 @@ def test_geotiff_metadata(tmp_path, cube):
     assert open_scene(path, nodata=5).nodata == 5
     with pytest.raises(DataError, match="leave out axes"):
         open_scene(path, axes="bands,rows,columns")
+
+
+@pytest.mark.parametrize("inside", ["YES", "NO"])
+def test_masked_pixels_hold_no_data(tmp_path, cube, inside):
+    shown = np.random.default_rng(2).random((6, 8)) > 0.3
+    write_masked(tmp_path / "x.tif", cube, shown, inside)
+    scene = open_scene(tmp_path / "x.tif")
+    assert scene.bands == tuple(range(5))
+    pixels, valid = pickle.loads(pickle.dumps(scene)).read_valid()
+    assert np.array_equal(valid, shown)
+    assert np.array_equal(pixels, np.where(shown[:, :, None], cube, 0))
+    window = slice(2, 5), slice(1, 7)
+    assert np.array_equal(scene.valid(*window), shown[window])
+    assert scene.valid(slice(3, 3)).shape == (0, 8)
+
+
+def test_a_band_that_varies_under_the_mask_alone_is_constant(tmp_path, cube):
+    shown = np.ones((6, 8), bool)
+    shown[:2] = False
+    cube[2:, :, 1] = 5
+    write_masked(tmp_path / "x.tif", cube, shown)
+    scene = open_scene(tmp_path / "x.tif")
+    assert scene.bands == (0, 2, 3, 4)
+    assert scene.notes == ("dropped 1 of 5 bands: 1 constant",)
+
+
+def test_the_fourth_band_of_a_tiff_is_near_infrared(tmp_path, cube):
+    bands = cube[:, :, :4].astype(np.uint8)
+    bands[0, 0, 3] = 0
+    write_raster(tmp_path / "x.tif", bands)
+    scene = open_scene(tmp_path / "x.tif")
+    assert scene.shape == (6, 8, 4)
+    assert scene.valid().all()
+
+
+def test_transparency_of_a_png_is_no_band(tmp_path, cube):
+    alpha = np.full((6, 8, 1), 255)
+    alpha[1, 2], alpha[3, 4] = 0, 7
+    colours = np.concatenate([cube[:, :, :3] % 256, alpha], axis=2).astype(np.uint8)
+    write_raster(tmp_path / "x.png", colours, driver="PNG")
+    scene = open_scene(tmp_path / "x.png")
+    assert scene.shape == (6, 8, 3)
+    pixels, valid = scene.read_valid()
+    assert np.argwhere(~valid).tolist() == [[1, 2]]
+    assert np.array_equal(pixels[valid], colours[valid][:, :3])
+
+
+def test_transparent_labels_of_a_png_are_none(tmp_path):
+    values = np.array([[[1, 255], [2, 0]], [[2, 255], [0, 255]]], dtype=np.uint8)
+    write_raster(tmp_path / "gt.png", values, driver="PNG")
+    assert open_labels(tmp_path / "gt.png").values.tolist() == [[0, -1], [1, -1]]
+
+
+def test_ground_control_points_are_remarked(tmp_path, cube):
+    points = [
+        rasterio.control.GroundControlPoint(row, column, 10.0 + column, 50.0 - row)
+        for row, column in ((0, 0), (0, 8), (6, 0), (6, 8))
+    ]
+    write_raster(tmp_path / "x.tif", cube, gcps=points, crs="EPSG:4326")
+    scene = open_scene(tmp_path / "x.tif")
+    assert (scene.crs, scene.transform) == (None, None)
+    assert any("ground control points, which are not used" in note for note in scene.notes)
 
 
 def test_rasters_are_opened_once_a_thread(tmp_path, cube, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from tile_files import image, mask, write, write_set
 
 from swath.core.errors import DataError
@@ -154,6 +155,10 @@ def test_masks_of_other_types(tmp_path: Path) -> None:
     write(tmp_path / "masks" / "a.tif", floats + 0.5)
     with pytest.raises(DataError, match=r"holds 0\.5, but masks hold whole numbers"):
         open_tiles(tmp_path)
+    floats[3, 3] = np.inf
+    write(tmp_path / "masks" / "a.tif", floats)
+    with pytest.raises(DataError, match=r"a\.tif holds inf, but masks hold whole numbers"):
+        open_tiles(tmp_path)
     coloured = image(2)
     (tmp_path / "masks" / "a.tif").unlink()
     write(tmp_path / "masks" / "a.png", coloured)
@@ -189,6 +194,30 @@ def test_transparency_is_no_band(tmp_path: Path) -> None:
     assert y[4, 4] == -1
     assert (x[4, 4] == 0).all()
     assert (y < 0).sum() == 1
+
+
+def test_masked_pixels_have_no_label(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", image(1))
+    write(tmp_path / "masks" / "a.tif", mask(1))
+    shown = np.ones((12, 10), np.bool_)
+    shown[4, 4] = False
+    inside = rasterio.Env(GDAL_TIFF_INTERNAL_MASK="YES")
+    with inside, rasterio.open(tmp_path / "images" / "a.tif", "r+") as file:
+        file.write_mask(shown)
+    x, y = open_tiles(tmp_path).read(0)
+    assert np.argwhere(y < 0).tolist() == [[4, 4]]
+    assert (x[4, 4] == 0).all()
+
+
+def test_the_no_data_value_of_many_programs_has_no_label(tmp_path: Path) -> None:
+    lowest = float(np.finfo(np.float32).min)
+    values = (mask(1) > 0).astype(np.float32)
+    values[4, 4] = lowest
+    write(tmp_path / "images" / "a.png", image(1))
+    write(tmp_path / "masks" / "a.tif", values, nodata=lowest)
+    for classes in (None, {0: "a", 1: "b"}):
+        tiles = open_tiles(tmp_path, classes=classes)
+        assert np.argwhere(tiles.read(0)[1] < 0).tolist() == [[4, 4]]
 
 
 def test_a_value_of_no_class_is_named_with_its_file(tmp_path: Path) -> None:

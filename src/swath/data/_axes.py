@@ -82,7 +82,9 @@ def guess_order(
 
 
 def is_wavelength(name: str, found: Variable) -> bool:
-    return len(squeezed(found.shape)) == 1 and name.rsplit("/", 1)[-1].lower() in WAVELENGTHS
+    """Whether an array is named for wavelengths and is a list of numbers."""
+    listed = len(squeezed(found.shape)) == 1 and found.dtype.kind in "iuf"
+    return listed and name.rsplit("/", 1)[-1].lower() in WAVELENGTHS
 
 
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -96,9 +96,16 @@ def nanometres(values: Sequence[float], units: str = "") -> tuple[float, ...] | 
     return tuple(round(value * factor, 6) for value in values)
 
 
-def number(value: Any) -> float:
-    return float(np.asarray(value).ravel()[0])
+def number(value: Any) -> float | None:
+    """Return an attribute, or the first of its values, as a number; None where it is none."""
+    try:
+        return float(np.ravel(value)[0])
+    except (IndexError, TypeError, ValueError):
+        return None
 
 
 def text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    """Return an attribute, alone or in an array of one, as text."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.ravel()[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +16,17 @@ from swath.data._axes import axis_order, guess_order, is_wavelength, plane_shape
 from swath.data._file_parts import Cube, Variable, explained, nanometres, text
 from swath.data._hdf5 import fill_value, h5_georeference, h5_source, h5_variables, open_h5
 from swath.data._rasters import raster_cube
-from swath.data.scene import ArraySource, CubeSource, check_type
+from swath.data.scene import (
+    ArraySource,
+    CubeSource,
+    Transform,
+    check_type,
+    missing,
+    shown_of,
+)
 
 __all__ = [
+    "Plane",
     "choose",
     "kind_of",
     "list_variables",
@@ -70,7 +79,8 @@ def open_cube(
     nodata, crs, transform = None, None, None
     if kind == "hdf5":
         nodata = fill_value(found)
-        crs, transform = h5_georeference(path, found, table)
+        crs, transform, more = h5_georeference(path, found, table)
+        notes += more
     return Cube(
         source,
         wavelengths=_wavelengths(path, table, source.shape[2]),
@@ -81,32 +91,69 @@ def open_cube(
     )
 
 
-def open_plane(path: Path, variable: str | None = None) -> tuple[npt.NDArray[Any], float | None]:
-    """Read a label map (rows, columns) whole, with its no-data value."""
+@dataclass(frozen=True)
+class Plane:
+    """What a file says of its label map.
+
+    Parameters
+    ----------
+    values : (rows, columns) as they are stored.
+    missing : bool (rows, columns), where the file says that there is no value.
+    nodata : the value that says so, where there is one.
+    crs, transform : as of :class:`~swath.data.scene.Scene`.
+    """
+
+    values: npt.NDArray[Any]
+    missing: npt.NDArray[np.bool_]
+    nodata: float | None
+    crs: str | None
+    transform: Transform | None
+
+
+def open_plane(path: Path, variable: str | None = None) -> Plane:
+    """Read a label map (rows, columns) whole, with what its file says of it."""
     kind = kind_of(path)
-    nodata = None
     if kind == "raster":
-        cube = raster_cube(path)
-        nodata = cube.nodata
-        array = cube.source.read(slice(None), slice(None))
-    elif kind == "npy":
-        array = _load_npy(path)
-    else:
-        table = list_variables(path)
-        if variable is None:
-            table = {
-                name: found
-                for name, found in table.items()
-                if plane_shape(found.shape) and _is_whole(path, name, found)
-            }
-        name = choose(path, table, variable, labels=True)
-        array = load_variable(path, name)
-        nodata = fill_value(table[name]) if kind == "hdf5" else None
+        return _raster_plane(path)
+    if kind == "npy":
+        return _plane(path, _load_npy(path))
+    table = list_variables(path)
+    if variable is None:
+        table = {
+            name: found
+            for name, found in table.items()
+            if plane_shape(found.shape) and _is_whole(path, name, found)
+        }
+    name = choose(path, table, variable, labels=True)
+    array = load_variable(path, name)
+    if kind != "hdf5":
+        return _plane(path, array)
+    crs, transform, _ = h5_georeference(path, table[name], list_variables(path))
+    return _plane(path, array, fill_value(table[name]), crs, transform)
+
+
+def _raster_plane(path: Path) -> Plane:
+    cube = raster_cube(path)
+    whole = slice(None), slice(None)
+    plane = _plane(path, cube.source.read(*whole), cube.nodata, cube.crs, cube.transform)
+    shown = shown_of(cube.source, *whole)
+    return plane if shown is None else replace(plane, missing=plane.missing | ~shown)
+
+
+def _plane(
+    path: Path,
+    array: npt.NDArray[Any],
+    nodata: float | None = None,
+    crs: str | None = None,
+    transform: Transform | None = None,
+) -> Plane:
     shape = plane_shape(array.shape)
     if shape is None:
         sizes = " x ".join(map(str, array.shape))
         raise DataError(f"{path} is no label map: it is {sizes}, not rows x columns")
-    return np.asarray(array).reshape(shape), nodata
+    values = np.asarray(array).reshape(shape)
+    absent = np.zeros(shape, np.bool_) if nodata is None else missing(values, nodata)
+    return Plane(values, absent, nodata, crs, transform)
 
 
 def kind_of(path: Path) -> Kind:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +87,10 @@ def h5_source(
 ) -> CubeSource:
     if transposed:
         order = tuple(len(order) - 1 - axis for axis in order)
-    packing = None
-    if "scale_factor" in found.attributes or "add_offset" in found.attributes:
-        packing = (
-            number(found.attributes.get("scale_factor", 1.0)),
-            number(found.attributes.get("add_offset", 0.0)),
-            _raw_fill(found),
-        )
     if 0 in found.shape:
         raise DataError(f"{path}, variable '{name}', is empty: its shape is {found.shape}")
     with explained(path, "an HDF5 file"):
-        source = H5Source(path, name, order, packing)
+        source = H5Source(path, name, order, _packing(found))
     if math.prod(found.shape) * found.dtype.itemsize <= IN_MEMORY:
         return ArraySource(source.read(slice(None), slice(None)))
     return source
@@ -112,44 +106,105 @@ def _unpacked(
     return values
 
 
+def _packing(found: Variable) -> tuple[float, float, float | None] | None:
+    """Return scale, offset and stored no-data value of packed values, or None."""
+    scale = number(found.attributes.get("scale_factor"))
+    offset = number(found.attributes.get("add_offset"))
+    if scale is None and offset is None:
+        return None
+    return 1.0 if scale is None else scale, 0.0 if offset is None else offset, _raw_fill(found)
+
+
 def _raw_fill(found: Variable) -> float | None:
     for key in ("_FillValue", "missing_value"):
-        if key in found.attributes:
-            return number(found.attributes[key])
+        value = number(found.attributes.get(key))
+        if value is not None:
+            return value
     return None
 
 
 def fill_value(found: Variable) -> float | None:
     """Return the no-data value of the pixels as they are read (NaN once unpacked)."""
-    if "scale_factor" in found.attributes or "add_offset" in found.attributes:
-        return math.nan
-    return _raw_fill(found)
+    return _raw_fill(found) if _packing(found) is None else math.nan
 
 
 def h5_georeference(
     path: Path, found: Variable, table: Mapping[str, Variable]
-) -> tuple[str | None, Transform | None]:
-    """Read CF grid mapping attributes and regular coordinates, where there are any."""
-    with explained(path, "an HDF5 file"), open_h5(str(path)) as file:
-        attributes: dict[str, Any] = {}
-        for name in (text(found.attributes.get("grid_mapping", "")), "spatial_ref", "crs"):
-            if name and name in file:
-                attributes = dict(file[name].attrs)
-                break
-        crs = attributes.get("crs_wkt", attributes.get("spatial_ref"))
-        transform: Transform | None = None
-        if "GeoTransform" in attributes:
-            c, a, b, f, d, e = (float(v) for v in text(attributes["GeoTransform"]).split())
-            transform = (a, b, c, d, e, f)
-        else:
-            steps = {}
-            for name, variable in table.items():
-                if len(variable.shape) == 1 and variable.shape[0] > 1 and "/" not in name:
-                    values = np.asarray(file[name][()], dtype=np.float64)
-                    step = np.diff(values)
-                    if name in ("x", "y", "lon", "lat") and np.allclose(step, step[0], rtol=1e-3):
-                        steps[name] = (float(values[0]), float(step.mean()))
-            x, y = steps.get("x", steps.get("lon")), steps.get("y", steps.get("lat"))
-            if x and y:
-                transform = (x[1], 0.0, x[0] - x[1] / 2, 0.0, y[1], y[0] - y[1] / 2)
-    return (text(crs) if crs is not None else None), transform
+) -> tuple[str | None, Transform | None, tuple[str, ...]]:
+    """Read CF grid mapping attributes and regular coordinates, where there are any.
+
+    What cannot be read of them is left out, with a note: an image is of use without its place.
+    """
+    try:
+        with explained(path, "an HDF5 file"), open_h5(str(path)) as file:
+            attributes = _grid_mapping(file, found)
+            crs, notes = _coordinate_system(attributes)
+            transform, more = _geo_transform(attributes)
+            return crs, transform or _from_coordinates(file, found, table), notes + more
+    except DataError as error:
+        return None, None, (f"the place of the image is left out: {error}",)
+
+
+def _grid_mapping(file: Any, found: Variable) -> Mapping[str, Any]:
+    """Return the attributes that place an image, of the first variable that should hold them."""
+    for name in (text(found.attributes.get("grid_mapping", "")), "spatial_ref", "crs"):
+        if name and name in file:
+            attributes: Mapping[str, Any] = file[name].attrs
+            return attributes
+    return {}
+
+
+def _coordinate_system(attributes: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the coordinate reference system as WKT, or None with a note where it is odd."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    given = [text(attributes[key]) for key in ("crs_wkt", "spatial_ref") if key in attributes]
+    for words in given:
+        with contextlib.suppress(CRSError):
+            return CRS.from_user_input(words).to_wkt() or None, ()
+    if not given:
+        return None, ()
+    return None, (f"the coordinate system '{given[0][:60]}' is not understood and left out",)
+
+
+def _geo_transform(attributes: Mapping[str, Any]) -> tuple[Transform | None, tuple[str, ...]]:
+    """Return GDAL's GeoTransform, six numbers in a text or an array, or None; with a note."""
+    if "GeoTransform" not in attributes:
+        return None, ()
+    given = np.asarray(attributes["GeoTransform"])
+    try:
+        parts = given.tolist() if given.size > 1 else text(given).split()
+        c, a, b, f, d, e = (float(part) for part in parts)
+    except (TypeError, ValueError):
+        return None, ("the GeoTransform is not six numbers and left out",)
+    return (a, b, c, d, e, f), ()
+
+
+def _from_coordinates(
+    file: Any, image: Variable, table: Mapping[str, Variable]
+) -> Transform | None:
+    """Return the transform that the evenly spaced middles of columns and rows tell, or None."""
+    lists = {
+        name: v for name, v in table.items() if len(v.shape) == 1 and v.shape[0] in image.shape
+    }
+    across = _even_steps(file, lists, ("x", "lon"))
+    down = _even_steps(file, lists, ("y", "lat"))
+    if across is None or down is None:
+        return None
+    (x, width), (y, height) = across, down
+    return width, 0.0, x - width / 2, 0.0, height, y - height / 2
+
+
+def _even_steps(
+    file: Any, lists: Mapping[str, Variable], names: Sequence[str]
+) -> tuple[float, float] | None:
+    """Return the first value and the step of the first variable that is evenly spaced."""
+    for name in names:
+        if name not in lists or lists[name].dtype.kind not in "iuf" or lists[name].shape[0] < 2:
+            continue
+        values = np.asarray(file[name][()], dtype=np.float64)
+        steps = np.diff(values)
+        if steps[0] and np.allclose(steps, steps[0], rtol=1e-3):
+            return float(values[0]), float(steps.mean())
+    return None

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from swath.core.errors import DataError
-from swath.data.scene import Scene, missing
+from swath.data.scene import Scene, missing, shown_of
 
 FULL_CHECK = 2**28
 """Scenes up to this many stored numbers are checked whole, larger ones in a sample."""
@@ -28,7 +28,7 @@ def usable_bands(scene: Scene) -> tuple[tuple[int, ...], tuple[str, ...]]:
 
     Pixels without data in any band (borders of a swath) count for nothing.  Among the others, a
     band is dropped when it never holds data, when it is missing (not finite or no-data) in more
-    than a tenth of them, or when it is constant.
+    than a tenth of them, or when it is constant.  Pixels that the file masks hold no data.
 
     Raises
     ------
@@ -46,6 +46,10 @@ def usable_bands(scene: Scene) -> tuple[tuple[int, ...], tuple[str, ...]]:
         if scene.nodata is not None:
             empty = missing(stored, scene.nodata)
             gone = empty if gone is None else gone | empty
+        shown = shown_of(scene.source, rows, columns)
+        if shown is not None:
+            hidden = np.broadcast_to(~shown.reshape(-1, 1), stored.shape)
+            gone = hidden if gone is None else gone | hidden
         if gone is not None and gone.any():
             seen = ~gone.all(axis=1)
             pixels += int(seen.sum())

@@ -16,7 +16,15 @@ from swath.core.errors import DataError
 from swath.data._file_parts import Cube, Handle, explained, nanometres
 from swath.data.scene import check_type
 
-__all__ = ["RasterSource", "open_raster", "raster_cube"]
+__all__ = [
+    "RasterSource",
+    "data_bands",
+    "hides_pixels",
+    "open_raster",
+    "raster_cube",
+    "shown_pixels",
+    "stored_type",
+]
 
 ENVI_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi")
 _QUIET = threading.Lock()  # threads that silence warnings at once would bring them back
@@ -29,23 +37,34 @@ class RasterSource:
         self._path = path
         self._file: Handle[Any] = Handle(functools.partial(open_raster, str(path)))
         dataset = self._file.get()
-        self.shape: tuple[int, int, int] = (dataset.height, dataset.width, dataset.count)
-        if any(str(kind).startswith("complex") for kind in dataset.dtypes):
-            check_type(str(path), np.dtype(np.complex64))
-        self.dtype: np.dtype[Any] = np.result_type(*dataset.dtypes)
+        self._bands = data_bands(dataset)
+        self._hides = hides_pixels(dataset)
+        self.shape: tuple[int, int, int] = (dataset.height, dataset.width, len(self._bands))
+        self.dtype: np.dtype[Any] = stored_type(path, dataset)
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return the window (rows, columns, all bands) in the stored type."""
+        window = self._window(rows, columns)
+        if not window.height or not window.width:
+            return np.zeros((window.height, window.width, self.shape[2]), self.dtype)
+        with explained(self._path, "a raster"):
+            pixels = self._file.get().read(self._bands, window=window, out_dtype=self.dtype)
+        return np.moveaxis(pixels, 0, 2)
+
+    def shown(self, rows: slice, columns: slice) -> npt.NDArray[np.bool_] | None:
+        """Return which pixels of a window are neither masked nor transparent; None: all."""
+        window = self._window(rows, columns)
+        if not self._hides or not window.height or not window.width:
+            return None
+        with explained(self._path, "a raster"):
+            return shown_pixels(self._file.get(), window)
+
+    def _window(self, rows: slice, columns: slice) -> Any:
         from rasterio.windows import Window
 
         top, bottom, _ = rows.indices(self.shape[0])
         left, right, _ = columns.indices(self.shape[1])
-        if bottom <= top or right <= left:
-            return np.zeros((max(0, bottom - top), max(0, right - left), self.shape[2]), self.dtype)
-        window = Window(left, top, right - left, bottom - top)
-        with explained(self._path, "a raster"):
-            pixels = self._file.get().read(window=window, out_dtype=self.dtype)
-        return np.moveaxis(pixels, 0, 2)
+        return Window(left, top, max(0, right - left), max(0, bottom - top))
 
 
 def open_raster(path: str) -> Any:
@@ -65,10 +84,56 @@ def open_raster(path: str) -> Any:
         ) from error
 
 
+def data_bands(dataset: Any) -> list[int]:
+    """Return the numbers, from 1, of the bands that are not transparency."""
+    transparent = _transparent_bands(dataset)
+    return [band for band in dataset.indexes if band not in transparent]
+
+
+def stored_type(path: Path, dataset: Any) -> np.dtype[Any]:
+    """Return the type that holds every band; complex numbers are refused."""
+    if any(str(kind).startswith("complex") for kind in dataset.dtypes):
+        check_type(str(path), np.dtype(np.complex64))
+    return np.result_type(*(dataset.dtypes[band - 1] for band in data_bands(dataset)))
+
+
+def hides_pixels(dataset: Any) -> bool:
+    """Whether a raster has a mask of its own or a band of transparency."""
+    return _has_mask(dataset) or bool(_transparent_bands(dataset))
+
+
+def shown_pixels(dataset: Any, window: Any) -> npt.NDArray[np.bool_]:
+    """Return which pixels of a window (rows, columns) are neither masked nor transparent."""
+    masks = [dataset.read(band, window=window) for band in _transparent_bands(dataset)]
+    if _has_mask(dataset):
+        masks.append(dataset.read_masks(1, window=window))
+    return np.asarray(np.all(masks, axis=0), np.bool_)
+
+
+def _transparent_bands(dataset: Any) -> list[int]:
+    """Return the bands that are transparency.
+
+    Of PNG alone: GDAL calls the fourth 8-bit band of a TIFF transparent where nobody says what it
+    is, and so near infrared.
+    """
+    from rasterio.enums import ColorInterp
+
+    if dataset.driver != "PNG":
+        return []
+    return [n for n, kind in enumerate(dataset.colorinterp, 1) if kind == ColorInterp.alpha]
+
+
+def _has_mask(dataset: Any) -> bool:
+    """Whether a raster has a mask for all its bands, inside it or beside it, that is no band."""
+    from rasterio.enums import MaskFlags
+
+    flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
 def raster_cube(path: Path) -> Cube:
     if path.suffix.lower() == ".hdr":
         path = _envi_data(path)
-    source = RasterSource(path)
     dataset = open_raster(str(path))
     with dataset:
         if dataset.count == 0:
@@ -78,21 +143,27 @@ def raster_cube(path: Path) -> Cube:
             )
         if dataset.driver == "ENVI":
             _check_envi_size(path, dataset)
-        names = _band_names(dataset)
-        values = set(dataset.nodatavals)
-        notes: tuple[str, ...] = ()
-        if len({str(value) for value in values}) > 1:
-            notes = ("the bands name different no-data values; that of the first is used",)
-        placed = not dataset.transform.is_identity
         return Cube(
-            source,
-            band_names=names,
+            RasterSource(path),
+            band_names=_band_names(dataset),
             wavelengths=_raster_wavelengths(dataset),
             nodata=dataset.nodata,
             crs=dataset.crs.to_wkt() if dataset.crs else None,
-            transform=tuple(dataset.transform)[:6] if placed else None,
-            notes=notes,
+            transform=None if dataset.transform.is_identity else tuple(dataset.transform)[:6],
+            notes=_notes(dataset),
         )
+
+
+def _notes(dataset: Any) -> tuple[str, ...]:
+    notes = []
+    if len({str(value) for value in dataset.nodatavals}) > 1:
+        notes.append("the bands name different no-data values; that of the first is used")
+    if dataset.transform.is_identity and dataset.gcps[0]:
+        notes.append(
+            "placed by ground control points, which are not used: the map has no coordinates; warp "
+            "the image first"
+        )
+    return tuple(notes)
 
 
 def _envi_data(header: Path) -> Path:
@@ -132,7 +203,7 @@ def _band_names(dataset: Any) -> tuple[str, ...] | None:
     listed = dataset.tags(ns="ENVI").get("band_names", "").strip("{} \n")
     names = [name.strip() for name in listed.split(",")] if listed else []
     if len(names) != dataset.count:
-        names = [str(name) if name else "" for name in dataset.descriptions]
+        names = [dataset.descriptions[band - 1] or "" for band in data_bands(dataset)]
     return tuple(names) if all(names) else None
 
 
@@ -145,10 +216,10 @@ def _raster_wavelengths(dataset: Any) -> tuple[float, ...] | None:
         listed = tags.get("wavelength", "").strip("{} \n")
         values = [float(value) for value in listed.split(",")] if listed else []
     if not values:
-        for band in range(1, dataset.count + 1):
+        for band in data_bands(dataset):
             central = dataset.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM")
             if central is None:
                 return None
             values.append(float(central))
         units = "um"
-    return nanometres(values, units) if len(values) == dataset.count else None
+    return nanometres(values, units) if len(values) == len(data_bands(dataset)) else None

@@ -14,8 +14,14 @@ import numpy.typing as npt
 
 from swath.core.errors import DataError
 from swath.data._file_parts import explained
-from swath.data._rasters import open_raster
-from swath.data.scene import Transform, check_type, missing
+from swath.data._rasters import (
+    data_bands,
+    hides_pixels,
+    open_raster,
+    shown_pixels,
+    stored_type,
+)
+from swath.data.scene import Transform, missing
 
 __all__ = ["TileImage", "look_at", "read_image", "read_mask"]
 
@@ -64,8 +70,8 @@ def look_at(image: Path, mask: Path, part: str | None) -> TileImage:
     _check_whole(mask)
     with _opened(image) as raster:
         size = raster.height, raster.width
-        bands = len(_bands(raster))
-        dtype = _type(image, raster)
+        bands = len(data_bands(raster))
+        dtype = str(stored_type(image, raster))
         placed = not raster.transform.is_identity
         crs = raster.crs.to_wkt() if raster.crs else None
         transform = tuple(raster.transform)[:6] if placed else None
@@ -104,7 +110,7 @@ def read_image(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return a window of an image (rows, columns, bands) and which pixels hold data.
 
-    Pixels without data (no-data value, transparent or not finite in any band) are zero.
+    Pixels without data (masked, transparent, no-data value or not finite in any band) are zero.
 
     Raises
     ------
@@ -112,12 +118,12 @@ def read_image(
     """
     window = (rows.start, rows.stop), (columns.start, columns.stop)
     with _opened(image.image) as raster:
-        bands = _bands(raster)
+        bands = data_bands(raster)
         with explained(image.image, "an image"):
             pixels = raster.read(bands, window=window)
             valid = np.ones(pixels.shape[1:], np.bool_)
-            for band in _alpha(raster):
-                valid &= raster.read(band, window=window) > 0
+            if hides_pixels(raster):
+                valid = shown_pixels(raster, window)
         for values, band in zip(pixels, bands, strict=True):
             nodata = raster.nodatavals[band - 1]
             if nodata is not None:
@@ -137,7 +143,7 @@ def read_mask(mask: Path, rows: slice, columns: slice) -> npt.NDArray[Any]:
     """
     window = (rows.start, rows.stop), (columns.start, columns.stop)
     with _opened(mask) as raster:
-        bands = _bands(raster)
+        bands = data_bands(raster)
         with explained(mask, "a mask"):
             values = raster.read(bands, window=window)
     if (values[1:] != values[0]).any():
@@ -153,31 +159,6 @@ def _opened(path: Path) -> Any:
     return open_raster(str(path))
 
 
-def _bands(raster: Any) -> list[int]:
-    """Return the numbers, from 1, of the bands that are not transparency."""
-    alpha = _alpha(raster)
-    return [band for band in range(1, raster.count + 1) if band not in alpha]
-
-
-def _alpha(raster: Any) -> list[int]:
-    """Return the bands that are transparency.
-
-    Of PNG alone: GDAL calls the fourth 8-bit band of a TIFF transparent where nobody says what it
-    is, and so near infrared.
-    """
-    from rasterio.enums import ColorInterp
-
-    if raster.driver != "PNG":
-        return []
-    return [n for n, kind in enumerate(raster.colorinterp, 1) if kind == ColorInterp.alpha]
-
-
-def _type(path: Path, raster: Any) -> str:
-    if any(str(kind).startswith("complex") for kind in raster.dtypes):
-        check_type(str(path), np.dtype(np.complex64))
-    return str(np.result_type(*(raster.dtypes[band - 1] for band in _bands(raster))))
-
-
 def _counted(mask: Path, values: npt.NDArray[Any]) -> dict[int, int]:
     """Return the pixels of each value."""
     if values.dtype in (np.uint8, np.uint16):  # counting is many times faster than sorting
@@ -185,7 +166,7 @@ def _counted(mask: Path, values: npt.NDArray[Any]) -> dict[int, int]:
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     if values.dtype.kind == "f":
         values = values[~np.isnan(values)]
-        odd = values[values != np.trunc(values)]
+        odd = values[np.isinf(values) | (values != np.trunc(values))]
         if odd.size:
             raise DataError(
                 f"the mask {mask} holds {odd[0]:g}, but masks hold whole numbers; is it the image "

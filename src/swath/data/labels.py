@@ -61,6 +61,7 @@ class LabelMap:
         array: npt.ArrayLike,
         names: Sequence[str] | Mapping[int, str] | None = None,
         unlabelled: Sequence[int] = (0,),
+        missing: npt.NDArray[np.bool_] | None = None,
     ) -> LabelMap:
         """Number the label values of ``array`` in ascending order.
 
@@ -70,13 +71,14 @@ class LabelMap:
         names : by class order (ascending label value), or a mapping from label value to name;
             classes without a name are called ``class <value>``.
         unlabelled : the values that mean "no label".
+        missing : which pixels have no label, whatever their value, (rows, columns).
 
         Raises
         ------
         DataError : wrong number of dimensions, fractions, no labelled pixel, or names that do
             not match.
         """
-        whole, missing = _whole_numbers(array)
+        whole, missing = _whole_numbers(array, missing)
         ignored = tuple(int(value) for value in unlabelled)
         missing = missing | np.isin(whole, ignored)
         if missing.all():
@@ -189,17 +191,18 @@ _PALETTE: tuple[Colour, ...] = (
 
 
 def _whole_numbers(
-    array: npt.ArrayLike,
+    array: npt.ArrayLike, missing: npt.NDArray[np.bool_] | None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the values as int64 and where they are missing (NaN)."""
+    """Return the values as int64 and where they are missing (as told, or NaN)."""
     array = np.asarray(array)
     if array.ndim != 2:
         raise DataError(f"a label map is (rows, columns), not {_sizes(array.shape)}")
     if array.dtype.kind not in "biuf":
         raise DataError(f"a label map holds whole numbers, not values of type {array.dtype.name}")
-    missing = np.zeros(array.shape, dtype=np.bool_)
+    if missing is None:
+        missing = np.zeros(array.shape, dtype=np.bool_)
     if array.dtype.kind == "f":
-        missing = np.isnan(array)
+        missing = missing | np.isnan(array)
         array = np.where(missing, 0, array)
         if (array != np.trunc(array)).any() or (np.abs(array) > 2**53).any():
             raise DataError(

@@ -34,7 +34,7 @@ def open_patch_folders(
 
     A patch is a file ``CLASS/NAME.tif`` with all bands, or a folder ``CLASS/NAME`` with files of
     its bands, which are taken in the order of their names.  The patches of several sensors belong
-    together by CLASS and NAME.
+    together by CLASS and NAME.  Hidden files and folders are passed over.
 
     Parameters
     ----------
@@ -72,14 +72,19 @@ def _class_table(root: Path) -> dict[str, dict[str, Path]]:
     if not root.is_dir():
         raise DataError(f"{root} is no folder; give one that holds a folder for each class")
     table: dict[str, dict[str, Path]] = {}
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        entries = (p for p in folder.iterdir() if p.is_dir() or p.suffix.lower() in _RASTERS)
-        table[folder.name] = {p.name if p.is_dir() else p.stem: p for p in sorted(entries)}
+    for folder in (path for path in _entries(root) if path.is_dir()):
+        patches = (p for p in _entries(folder) if p.is_dir() or p.suffix.lower() in _RASTERS)
+        table[folder.name] = {p.name if p.is_dir() else p.stem: p for p in patches}
         if not table[folder.name]:
             raise DataError(f"the class folder {folder} holds no GeoTIFF; fill it, or take it away")
     if not table:
         raise DataError(f"{root} holds no folder; it should hold one for each class")
     return table
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what lies in a folder, sorted, without hidden files and folders."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _check_pairs(
@@ -103,7 +108,7 @@ def _check_pairs(
 def _files(entry: Path) -> list[Path]:
     if not entry.is_dir():
         return [entry]
-    files = sorted(p for p in entry.iterdir() if p.suffix.lower() in _RASTERS)
+    files = [p for p in _entries(entry) if p.suffix.lower() in _RASTERS]
     if not files:
         raise DataError(f"the folder {entry} of a patch holds no GeoTIFF")
     return files

@@ -10,12 +10,13 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.data._file_parts import Cube
 from swath.data._formats import (
     list_variables,
     open_cube,
@@ -23,6 +24,7 @@ from swath.data._formats import (
     saved_names,
     saved_simulated,
 )
+from swath.data._grids import Grid, difference, flipped
 from swath.data._quality import ranges, usable_bands
 from swath.data.labels import LabelMap
 from swath.data.scene import Scene
@@ -32,6 +34,9 @@ __all__ = ["majority_labels", "open_labels", "open_scene", "parse_bands", "varia
 PathLike = str | os.PathLike[str]
 Names = Sequence[str] | Mapping[int, str]
 Bands = str | int | Sequence[int]
+
+_SHIFT = 0.25  # of a pixel, which labels may lie beside the image by: headers round coordinates
+_TURNED = "the rows of the labels were turned over: their file begins at the image's other end"
 
 
 def open_scene(
@@ -60,8 +65,8 @@ def open_scene(
     bands : which bands to use, counted from 0: ``[0, 1, 5]`` or ``"0-9,20"`` (ends included).
     names : class names by ascending label value, or a mapping from label value to name.
     nodata : the stored value of missing pixels; by default what the file says.
-    unlabelled : label values that mean "no label"; a label raster's own no-data value and
-        NaN mean it too.
+    unlabelled : label values that mean "no label"; a label raster's own no-data value, its mask
+        and NaN mean it too.
     check : look through the image and drop bands that are constant, without data, or missing in
         over a tenth of the pixels, with a note; above 2**28 stored numbers only 25 windows are
         looked at, so that huge files open quickly.
@@ -73,17 +78,22 @@ def open_scene(
 
     Raises
     ------
-    DataError : the file cannot be read as an image, it holds several, the labels do not fit, or
-        nothing usable is in it.
+    DataError : the file cannot be read as an image, it holds several, the labels do not fit or
+        lie elsewhere, or nothing usable is in it.
     """
     file = Path(path).expanduser()
     if labels is None and label_variable is not None:
         labels = file
-    label_map = None
+    label_map, label_grid = None, None
     if isinstance(labels, LabelMap):
         label_map = labels
+    elif isinstance(labels, str | os.PathLike):
+        label_file = Path(labels).expanduser()
+        label_map, label_grid = _labels_of(label_file, label_variable, names, unlabelled)
+        if label_file.resolve() == file.resolve():  # one file is of one place
+            label_grid = None
     elif labels is not None:
-        label_map = open_labels(labels, variable=label_variable, names=names, unlabelled=unlabelled)
+        label_map = open_labels(labels, names=names, unlabelled=unlabelled)
     cube = open_cube(
         file, variable, axes, label_shape=None if label_map is None else label_map.shape
     )
@@ -99,7 +109,10 @@ def open_scene(
         notes=cube.notes,
     )
     if label_map is not None:
-        label_map, notes = _fitted(scene, label_map, resample_labels)
+        _check_size(scene, label_map, resample_labels)
+        label_map, turned = _in_place(_image_grid(file, cube), label_map, label_grid)
+        label_map, reduced = _reduced(scene, label_map)
+        notes = turned + reduced
         negative = [value for value in label_map.original if value < 0]
         if negative:
             notes += (
@@ -131,16 +144,7 @@ def open_labels(
     """
     if not isinstance(labels, str | os.PathLike):
         return LabelMap.from_array(labels, names, unlabelled)
-    path = Path(labels).expanduser()
-    array, nodata = open_plane(path, variable)
-    names = saved_names(path) if names is None else names
-    ignored = [int(value) for value in unlabelled]
-    if nodata is not None and np.isfinite(nodata) and float(nodata).is_integer():
-        ignored += [int(nodata)] if int(nodata) not in ignored else []
-    try:
-        return LabelMap.from_array(array, names, ignored)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
+    return _labels_of(Path(labels).expanduser(), variable, names, unlabelled)[0]
 
 
 def variables(path: PathLike) -> dict[str, tuple[int, ...]]:
@@ -221,22 +225,60 @@ def majority_labels(labels: LabelMap, rows: int, columns: int) -> LabelMap:
     )
 
 
-def _fitted(
-    scene: Scene, labels: LabelMap, resample: str | None
-) -> tuple[LabelMap, tuple[str, ...]]:
-    """Return labels of the scene's size, or raise naming both sizes and the way out."""
+def _labels_of(
+    path: Path, variable: str | None, names: Names | None, unlabelled: Sequence[int]
+) -> tuple[LabelMap, Grid]:
+    """Open the label map of a file, and say where it lies."""
+    plane = open_plane(path, variable)
+    names = saved_names(path) if names is None else names
+    ignored = [int(value) for value in unlabelled]
+    if _is_label_value(plane.nodata) and int(plane.nodata) not in ignored:
+        ignored.append(int(plane.nodata))
+    try:
+        labels = LabelMap.from_array(plane.values, names, ignored, plane.missing)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return labels, Grid(str(path), *labels.shape, plane.crs, plane.transform)
+
+
+def _is_label_value(nodata: float | None) -> TypeGuard[float]:
+    """Whether a no-data value could stand in a label map, unlike the -3.4e38 of many programs."""
+    if nodata is None or not np.isfinite(nodata):
+        return False
+    limits = np.iinfo(np.int64)
+    return float(nodata).is_integer() and limits.min <= int(nodata) <= limits.max
+
+
+def _image_grid(file: Path, cube: Cube) -> Grid:
+    rows, columns, _ = cube.source.shape
+    return Grid(str(file), rows, columns, cube.crs, cube.transform)
+
+
+def _in_place(image: Grid, labels: LabelMap, grid: Grid | None) -> tuple[LabelMap, tuple[str, ...]]:
+    """Return labels in the image's order of rows, or refuse those of other ground."""
+    apart = None if grid is None else difference(image, grid, _SHIFT)
+    if grid is None or apart is None:
+        return labels, ()
+    if difference(image, flipped(grid), _SHIFT) is None:
+        values = np.ascontiguousarray(labels.values[::-1])
+        turned = dataclasses.replace(labels, values=values)
+        return turned, (_TURNED,)
+    raise DataError(f"{apart}; warp the labels to the image's grid")
+
+
+def _check_size(scene: Scene, labels: LabelMap, resample: str | None) -> None:
+    """Refuse labels of another size, naming both sizes and the way out."""
     rows, columns, _ = scene.shape
     fine_rows, fine_columns = labels.shape
     if resample not in (None, "majority"):
         raise DataError(f"labels can be resampled by 'majority', not by {resample!r}")
     if labels.shape == (rows, columns):
-        return labels, ()
+        return
     said = (
         f"the image {scene.name} has {rows} x {columns} pixels (rows x columns), but its labels "
         f"have {fine_rows} x {fine_columns}"
     )
-    finer = fine_rows % rows == 0 and fine_columns % columns == 0
-    if not finer:
+    if fine_rows % rows or fine_columns % columns:
         turned = labels.shape == (columns, rows)
         way = "they look transposed" if turned else "are they the labels of another image?"
         raise DataError(f"{said}; {way}")
@@ -245,6 +287,14 @@ def _fitted(
             f"{said}, a whole number of times finer; give labels on the image's grid, or reduce "
             "them with resample_labels='majority'"
         )
+
+
+def _reduced(scene: Scene, labels: LabelMap) -> tuple[LabelMap, tuple[str, ...]]:
+    """Return labels of the scene's size, by majority where they are finer."""
+    rows, columns, _ = scene.shape
+    if labels.shape == (rows, columns):
+        return labels, ()
+    fine_rows, fine_columns = labels.shape
     reduced = majority_labels(labels, rows, columns)
     notes = [
         f"labels reduced from {fine_rows} x {fine_columns} to {rows} x {columns} pixels by majority"

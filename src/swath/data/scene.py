@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,14 @@ class CubeSource(Protocol):
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return the window (rows, columns, all bands) in the stored type."""
+
+
+@runtime_checkable
+class MaskedSource(Protocol):
+    """A source that can tell of pixels without data, whatever their values are."""
+
+    def shown(self, rows: slice, columns: slice) -> npt.NDArray[np.bool_] | None:
+        """Return which pixels of a window hold data, (rows, columns); None: all."""
 
 
 class ArraySource:
@@ -124,7 +132,8 @@ class Scene:
     def read(self, rows: slice = ALL, columns: slice = ALL) -> npt.NDArray[np.float32]:
         """Return a window, float32 (rows, columns, used bands).
 
-        Pixels with a no-data or non-finite value in any used band are zero in all of them.
+        Pixels that the file masks, and those with a no-data or non-finite value in any used band,
+        are zero in all of them.
         """
         return self.read_valid(rows, columns)[0]
 
@@ -137,7 +146,8 @@ class Scene:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Return :meth:`read` and :meth:`valid` of a window from one reading."""
         height, width, available = self.source.shape
-        stored = self.source.read(_plain(rows, height), _plain(columns, width))
+        rows, columns = _plain(rows, height), _plain(columns, width)
+        stored = self.source.read(rows, columns)
         if self.bands != tuple(range(available)):
             stored = stored[:, :, list(self.bands)]
         valid = np.ones(stored.shape[:2], dtype=np.bool_)
@@ -147,6 +157,9 @@ class Scene:
             valid &= ~missing(stored, self.nodata).any(axis=2)
         if stored.dtype.kind == "f":
             valid &= np.isfinite(pixels).all(axis=2)
+        shown = shown_of(self.source, rows, columns)
+        if shown is not None:
+            valid &= shown
         pixels[~valid] = 0
         return pixels, valid
 
@@ -256,6 +269,11 @@ def missing(stored: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
     if not float(nodata).is_integer():
         return np.zeros(stored.shape, dtype=np.bool_)
     return np.asarray(stored == int(nodata))
+
+
+def shown_of(source: CubeSource, rows: slice, columns: slice) -> npt.NDArray[np.bool_] | None:
+    """Return which pixels of a window a source's own mask shows, (rows, columns); None: all."""
+    return source.shown(rows, columns) if isinstance(source, MaskedSource) else None
 
 
 def _plain(window: slice, length: int) -> slice:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.data._grids import Grid, coordinate_system, difference
 from swath.data.patch_set import Sensor, same_sizes
 from swath.data.scene import Scene
 
@@ -85,23 +85,17 @@ def _same_grid(first: tuple[str, Scene], second: tuple[str, Scene], resample: bo
     if a.shape[:2] != b.shape[:2] and resample:
         return False
     same_sizes([(one, a.shape[:2]), (other, b.shape[:2])], _ASK)
-    if a.crs is None or b.crs is None or a.transform is None or b.transform is None:
-        return True
-    if _system(a.crs) != _system(b.crs):
-        if resample:
-            return False
-        raise DataError(f"{one} lies in {_system(a.crs)}, but {other} in {_system(b.crs)}; {_ASK}")
-    corners = np.array([[0, 0, 1], [a.shape[1], a.shape[0], 1]], float)
-    ours, theirs = (corners @ np.array(scene.transform, float).reshape(2, 3).T for scene in (a, b))
-    pixel = np.abs(np.array(a.transform, float)[[0, 1, 3, 4]]).max()
-    if np.abs(ours - theirs).max() <= _SHIFT * pixel:
+    apart = difference(_grid(one, a), _grid(other, b), _SHIFT)
+    if apart is None:
         return True
     if resample:
         return False
-    raise DataError(
-        f"{one} begins at {tuple(ours[0].tolist())}, but {other} at {tuple(theirs[0].tolist())} of "
-        f"{_system(a.crs)}, or their pixels differ in size; {_ASK}"
-    )
+    raise DataError(f"{apart}; {_ASK}")
+
+
+def _grid(name: str, scene: Scene) -> Grid:
+    rows, columns, _ = scene.shape
+    return Grid(name, rows, columns, scene.crs, scene.transform)
 
 
 def _onto(grid: Scene, scene: Scene, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -111,7 +105,7 @@ def _onto(grid: Scene, scene: Scene, image: npt.NDArray[np.float32]) -> npt.NDAr
 
     rows, columns, _ = grid.shape
     if grid.crs and scene.crs and grid.transform and scene.transform:
-        systems = _system(scene.crs), _system(grid.crs)
+        systems = coordinate_system(scene.crs), coordinate_system(grid.crs)
         places = Affine(*scene.transform), Affine(*grid.transform)
     else:  # any place will do (but the identity, which GDAL takes for none): both cover it
         systems = ("EPSG:3857", "EPSG:3857")
@@ -133,9 +127,3 @@ def _onto(grid: Scene, scene: Scene, image: npt.NDArray[np.float32]) -> npt.NDAr
         resampling=Resampling.bilinear,
     )
     return out
-
-
-def _system(wkt: str) -> Any:
-    from rasterio.crs import CRS
-
-    return CRS.from_wkt(wkt)
