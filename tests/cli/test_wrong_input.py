@@ -258,6 +258,8 @@ def test_a_scene_that_is_known_but_not_here(
         (["--device", "cpu", "--set", "search.precision=tf32"], "use float32 or bfloat16"),
         (["--split", "spatail"], "did you mean 'spatial'"),
         (["--split", "fixed"], "train_map"),
+        (["--train-map", "train.npy"], "task.train_map is of the split 'fixed'"),
+        (["--test-map", "test.npy"], "task.test_map is of the split 'fixed'"),
         (["--strategy", "evolutoin"], "did you mean 'evolution'"),
         (["--strategy", "se-nass"], "did you mean 'se-nas'"),
         (["--strategy", "se-nas", "--trials", "3"], "makes no trials"),

@@ -290,6 +290,24 @@ def test_fixed() -> None:
         fixed_split(labels, train, np.zeros((6, 6)), 2, 0)
 
 
+def test_fixed_leaves_pixels_out() -> None:
+    """Pixels of a map that lost their label belong to no set; others without one are refused."""
+    values = np.repeat(np.arange(1, 4), 12).reshape(6, 6)
+    train = np.arange(36).reshape(6, 6) % 2 == 1
+    lost = np.zeros((6, 6), bool)
+    lost[0, :3] = True
+    labels = LabelMap.from_array(np.where(lost, 0, values))
+    split = fixed_split(labels, train, ~train, 2, 0, left_out=lost)
+    check(split, labels)
+    np.testing.assert_array_equal(split.train | split.validation, train & ~lost)
+    np.testing.assert_array_equal(split.test, ~train & ~lost)
+    for left_out in (None, np.roll(lost, 1)):
+        with pytest.raises(SplitError, match="unlabelled in the label map, first"):
+            fixed_split(labels, train, ~train, 2, 0, left_out=left_out)
+    with pytest.raises(SplitError, match="the test map holds no pixel that can be used"):
+        fixed_split(labels, train, ~train, 2, 0, left_out=lost | ~train)
+
+
 def test_published_maps(swath_data: Path) -> None:
     folder = swath_data / "gt_maps"
     maps = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swath.core.errors import MismatchError
-from swath.data.readers import open_scene
+from swath.data.readers import open_scene, variables
 from swath.data.scene import Scene
 from swath.study.recipes import Recipe
 from swath.study.run import Model
@@ -27,6 +27,9 @@ __all__ = ["map_with"]
 
 PathLike = str | os.PathLike[str]
 
+# The bands first, second and last, with rows before columns as everywhere.
+_ORDERS = ("bands,rows,columns", "rows,bands,columns", "rows,columns,bands")
+
 
 def map_with(
     model: Model,
@@ -42,7 +45,8 @@ def map_with(
     """Map a scene as :func:`swath.map_scene` says, with the model of a run and its recipe."""
     from swath import mapping
 
-    opened = _bands_of(model, _open_alike(scene, recipe, options.pop("variable", None)))
+    variable, axes = options.pop("variable", None), options.pop("axes", None)
+    opened = _bands_of(model, _open_alike(model, recipe, scene, variable, axes))
     if check_values:
         _check_values(model, opened)
     settings = recipe.mapping
@@ -74,20 +78,64 @@ def _class_table(model: Model) -> ClassTable:
     )
 
 
-def _open_alike(scene: Scene | PathLike, recipe: Recipe, variable: str | None) -> Scene:
+def _open_alike(
+    model: Model,
+    recipe: Recipe,
+    scene: Scene | PathLike,
+    variable: str | None,
+    axes: str | None,
+) -> Scene:
     """Open a scene to be mapped as the training scene was: same axes, same no-data value."""
+    from swath.study.preparation import open_task_scene, scene_path
+
     if isinstance(scene, Scene):
         return scene
-    if Path(scene).exists():
-        task = recipe.task
-        if not isinstance(task, TaskSettings):  # tiles: plain images
-            return open_scene(scene, variable=variable, check=False)
-        same_format = Path(scene).suffix == Path(task.scene).suffix
-        axes = task.axes if same_format else None
-        return open_scene(scene, variable=variable, axes=axes, nodata=task.nodata, check=False)
-    from swath.study.preparation import open_task_scene
+    path = scene_path(os.fspath(scene))
+    if path is None:
+        return open_task_scene(TaskSettings(scene=os.fspath(scene), variable=variable, axes=axes))
+    nodata = None
+    if isinstance(recipe.task, TaskSettings):  # else tiles: plain images
+        nodata = recipe.task.nodata
+        if axes is None and path.suffix == Path(recipe.task.scene).suffix:
+            axes = recipe.task.axes
 
-    return open_task_scene(TaskSettings(scene=os.fspath(scene)))
+    opened = open_scene(path, variable=variable, axes=axes, nodata=nodata, check=False)
+    if not _is_guess(opened):
+        return opened
+    axes = _axes_by_bands(path, variable, model.available)
+    if axes is None or opened.source.shape[2] == model.available:
+        return opened
+    return open_scene(path, variable=variable, axes=axes, nodata=nodata, check=False)
+
+
+def _is_guess(scene: Scene) -> bool:
+    """Whether nothing but their lengths told the axes of a file's array apart.
+
+    Unlike the training scene, one to be mapped has no labels whose size would tell.
+    """
+    # The note of such a guess is all that tells of it, and names the way out.
+    return any("axes=" in note for note in scene.notes)
+
+
+def _axes_by_bands(path: Path, variable: str | None, bands: int) -> str | None:
+    """Return the order of an array's axes under which it has so many bands; None: there is none.
+
+    Raises
+    ------
+    MismatchError : there are several.
+    """
+    shape = next(
+        lengths
+        for name, lengths in variables(path).items()
+        if len(lengths) == 3 and variable in (None, name, name.rsplit("/", 1)[-1])
+    )
+    fitting = [order for order, length in zip(_ORDERS, shape, strict=True) if length == bands]
+    if len(fitting) > 1:
+        raise MismatchError(
+            f"more than one axis of {path}, of shape {shape}, is as long as the model has bands; "
+            f"say which with --axes, such as --axes {fitting[0]}"
+        )
+    return fitting[0] if fitting else None
 
 
 def _bands_of(model: Model, opened: Scene) -> Scene:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.api.mapping import map_with
+from swath.api.targets import check_targets
 from swath.core.architecture import Architecture
 from swath.core.errors import InvalidArchitecture
 from swath.core.files import read_json
@@ -106,14 +107,22 @@ def map_scene(
     mode : by default the recipe's; see :func:`swath.mapping.predict`.
     check_values : refuse a scene whose values span another range than the training scene's.
     options : of :func:`swath.mapping.map_scene`, such as ``png``, ``probabilities``, ``entropy``,
-        ``variable`` (of a file with several).
+        ``variable`` (of a file with several), ``axes`` (see :func:`swath.data.open_scene`; by
+        default those that give the image as many bands as the model's scene had).
 
     Raises
     ------
+    DataError : a file to be written belongs to the scene.
+    RecipeError : two files to be written are one.
+    RunError : the run has no model yet, or a file cannot be written.
     MismatchError : the scene has other bands or another scaling than the model's.
     """
     if not isinstance(run, Run):
         run = open_run(run)
+    targets = {"picture": "png", "probabilities": "probabilities", "entropy": "entropy"}
+    check_targets(
+        scene, {"map": out, **{name: options.get(option) for name, option in targets.items()}}
+    )
     return map_with(
         *run.model(), run.recipe, scene, out, mode=mode, check_values=check_values, **options
     )

@@ -80,15 +80,17 @@ def info(
     from swath.data.catalogue import CATALOGUE, entry
     from swath.data.simulate import SIMULATED
     from swath.data.tile_catalogue import TILE_CATALOGUE, tile_entry
+    from swath.study.settings import given_path
 
-    if Path(name).exists():
-        _file_info(Path(name), variable)
+    known = [*CATALOGUE, *TILE_CATALOGUE, *SIMULATED]
+    normal = name.strip().lower().replace("_", "-").replace(" ", "-")
+    path = given_path(name, known=normal in known)
+    if path is not None:
+        _file_info(path, variable)
         return
     if name in SIMULATED:
         typer.echo(f"{name} is simulated when asked for; 'swath data simulate {name}' writes it")
         return
-    known = [*CATALOGUE, *TILE_CATALOGUE, *SIMULATED]
-    normal = name.strip().lower().replace("_", "-").replace(" ", "-")
     if normal in TILE_CATALOGUE:
         _tiles_info(tile_entry(normal))
         return

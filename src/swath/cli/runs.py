@@ -12,7 +12,7 @@ import typer
 
 from swath.cli import options
 from swath.cli.output import Stopped, facts, resumable, say, summary
-from swath.core.errors import DataError, RecipeError
+from swath.core.errors import RecipeError
 
 if TYPE_CHECKING:
     from swath.api import Run
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["carry_out", "map_scene", "report", "search", "train"]
 
+# Keys of a recipe's task that belong to the fixed split; a retraining with another one drops them.
+_OF_FIXED_SPLIT = ("train_map", "test_map", "train_variable", "test_variable")
 # Keys of a recipe's task that belong to one scene; a retraining on another scene drops them.
 _OF_ONE_SCENE = (
     "scene",
@@ -32,10 +34,7 @@ _OF_ONE_SCENE = (
     "nodata",
     "unlabelled",
     "resample_labels",
-    "train_map",
-    "test_map",
-    "train_variable",
-    "test_variable",
+    *_OF_FIXED_SPLIT,
     "train_counts",
     "block",
 )
@@ -161,6 +160,9 @@ def train(
                 recipe["task"] = task = {}
             for key in _OF_ONE_SCENE:
                 task.pop(key, None)
+        if split not in (None, "fixed") and isinstance(task, dict):
+            for key in _OF_FIXED_SPLIT:
+                task.pop(key, None)
     if recipe.get("network") is None:
         given["architecture"] = load_architecture(source)
     carry_out(**given)
@@ -198,6 +200,12 @@ def map_scene(
         str | None,
         typer.Option(help="Which array of the file is the image.", metavar="NAME"),
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of the image array's axes, such as bands,rows,columns.", metavar="LIST"
+        ),
+    ] = None,
     any_values: Annotated[
         bool,
         typer.Option("--any-values", help="Map even where values are of another scale."),
@@ -234,15 +242,10 @@ def map_scene(
     """
     from swath import api
     from swath.cli.progress import shown
-    from swath.core.files import check_writable
     from swath.report.words import duration
 
     written = {"map": out, "picture": png, "probabilities": probabilities, "entropy": entropy}
     targets = {name: path for name, path in written.items() if path is not None}
-    for path in targets.values():
-        if Path(scene).exists() and path.exists() and path.samefile(scene):
-            raise DataError(f"{path} is the scene itself; choose another file for the map")
-        check_writable(path)
     opened = api.open_run(run)
     with opened.folder.failures(), shown() as progress, _nothing_kept():
         result = api.map_scene(
@@ -259,6 +262,7 @@ def map_scene(
             context=context,
             **({} if precision is None else {"precision": precision}),
             **({} if variable is None else {"variable": variable}),
+            **({} if axes is None else {"axes": axes}),
             **({} if device is None else {"device": device}),
         )
     for note in result.notes:

@@ -90,22 +90,23 @@ def storage(original: Sequence[int]) -> tuple[str, int]:
     """Return the smallest type that holds the label values, and its value for "no data".
 
     "No data" is 0, unless that is a class: then it is the largest value of the type, or the
-    smallest free one.
+    smallest free one.  Of 64 bits it is the smallest free one from 0 on, since a GeoTIFF says its
+    "no data" as a floating-point number, which holds no large one exactly.
 
     >>> storage((1, 10, 14)), storage((0, 1)), storage((1, 300)), storage((-2, 5))
     (('uint8', 0), ('uint8', 255), ('uint16', 0), ('int16', 0))
+    >>> storage((1, 4_000_000_000)), storage((0, -5_000_000_000))
+    (('uint32', 0), ('int64', 1))
     """
     used = set(original)
-    for name in ("uint8", "uint16", "int16", "int32"):
+    for name in ("uint8", "uint16", "int16", "int32", "uint32"):
         info = np.iinfo(name)
         if min(used) < info.min or max(used) > info.max:
             continue
         for value in (0, int(info.max), *range(int(info.min), int(info.min) + len(used) + 1)):
             if value not in used and value <= info.max:
                 return name, value
-    raise DataError(
-        f"the label values {min(used)} to {max(used)} do not fit 32 bits; renumber the classes"
-    )
+    return "int64", next(value for value in range(len(used) + 1) if value not in used)
 
 
 def entropy_bits(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -6,15 +6,16 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from swath.core.errors import DataError, SplitError, nearest
+from swath.core.errors import DataError, RecipeError, SplitError, nearest
 from swath.data.catalogue import CATALOGUE, open_catalogue_scene
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels, open_scene, parse_bands
 from swath.data.scaling import fit_scaling
 from swath.data.scene import Scene
 from swath.data.simulate import SIMULATED, simulate
-from swath.study.settings import TaskSettings
+from swath.study.settings import TaskSettings, given_path
 from swath.tasks.scene import SceneTask
 from swath.tasks.splits import (
     Split,
@@ -24,11 +25,13 @@ from swath.tasks.splits import (
     without_small_classes,
 )
 
-__all__ = ["open_task_scene", "prepare_task", "with_chosen_bands"]
+__all__ = ["open_task_scene", "prepare_task", "scene_path", "with_chosen_bands"]
 
 
 def open_task_scene(settings: TaskSettings) -> Scene:
     """Open what a recipe calls its scene: a file, a catalogue key or a simulated scene's name.
+
+    Which of them is meant, where it could be several, says :func:`scene_path`.
 
     Raises
     ------
@@ -37,9 +40,10 @@ def open_task_scene(settings: TaskSettings) -> Scene:
     name = settings.scene
     if not name:
         raise DataError("no scene was given; name a file or a scene of 'swath data list'")
-    if Path(name).exists():
+    path = scene_path(name)
+    if path is not None:
         return open_scene(
-            name,
+            path,
             settings.labels,
             variable=settings.variable,
             label_variable=settings.label_variable,
@@ -58,6 +62,14 @@ def open_task_scene(settings: TaskSettings) -> Scene:
         f"there is no file '{name}', and no scene of that name{nearest(name, known)}; "
         "'swath data list' shows the scenes"
     )
+
+
+def scene_path(name: str) -> Path | None:
+    """Return the file that is meant by the name of a scene; None: it is no file.
+
+    See :func:`swath.study.settings.given_path`.
+    """
+    return given_path(name, known=name in CATALOGUE or name in SIMULATED)
 
 
 def _adapted(scene: Scene, settings: TaskSettings) -> Scene:
@@ -101,8 +113,10 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
     Raises
     ------
     DataError : the scene has no labels, or one band only.
+    RecipeError : a setting is of another split.
     SplitError : the labels do not allow the split.
     """
+    _check_maps(settings)
     if scene.labels is None and settings.split == "fixed" and _has_maps(settings):
         scene = scene.with_labels(_united(*_maps(settings)))
     if scene.labels is None:
@@ -130,8 +144,9 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
             notes.append(f"left out, with fewer than {minimum} labels: {', '.join(small)}")
     if labels.classes < 2:
         raise SplitError(f"{scene.name} has one class to learn; at least two are needed")
+    left_out = (scene.labels.values >= 0) & (labels.values < 0)
     scene = scene.with_labels(labels)
-    split = _split(labels, settings, seed)
+    split = _split(labels, settings, seed, left_out)
     for part in ("train", "validation", "test"):
         if not getattr(split, part).any():
             raise SplitError(
@@ -152,7 +167,10 @@ def _usable_labels(scene: Scene, labels: LabelMap) -> tuple[LabelMap, list[str]]
     return kept, [f"{lost} labels lie on pixels without data and are left out"]
 
 
-def _split(labels: LabelMap, settings: TaskSettings, seed: int) -> Split:
+def _split(
+    labels: LabelMap, settings: TaskSettings, seed: int, left_out: npt.NDArray[np.bool_]
+) -> Split:
+    """Split the labels; ``left_out`` are pixels (rows, columns) that had one and lost it."""
     train, validation = settings.train_counts or settings.train, settings.validation
     small = settings.small_classes if settings.small_classes != "drop" else "raise"
     minimum = settings.minimum if settings.small_classes == "halve" else None
@@ -173,8 +191,26 @@ def _split(labels: LabelMap, settings: TaskSettings, seed: int) -> Split:
         raise SplitError("a fixed split needs both task.train_map and task.test_map")
     train_map, test_map = _maps(settings)
     return fixed_split(
-        labels, train_map.values >= 0, test_map.values >= 0, validation, seed, small_classes=small
+        labels,
+        train_map.values >= 0,
+        test_map.values >= 0,
+        validation,
+        seed,
+        small_classes=settings.small_classes,
+        left_out=left_out,
     )
+
+
+def _check_maps(settings: TaskSettings) -> None:
+    """Refuse maps that the split would not look at."""
+    if settings.split == "fixed":
+        return
+    for key in ("train_map", "test_map", "train_variable", "test_variable"):
+        if getattr(settings, key) is not None:
+            raise RecipeError(
+                f"task.{key} is of the split 'fixed', but this one is '{settings.split}'; leave it "
+                "out, or ask for --split fixed"
+            )
 
 
 def _has_maps(settings: TaskSettings) -> bool:
@@ -186,8 +222,12 @@ def _maps(settings: TaskSettings) -> tuple[LabelMap, LabelMap]:
     assert settings.train_map is not None
     assert settings.test_map is not None
     return (
-        open_labels(settings.train_map, variable=settings.train_variable),
-        open_labels(settings.test_map, variable=settings.test_variable),
+        open_labels(
+            settings.train_map, variable=settings.train_variable, unlabelled=settings.unlabelled
+        ),
+        open_labels(
+            settings.test_map, variable=settings.test_variable, unlabelled=settings.unlabelled
+        ),
     )
 
 
@@ -198,8 +238,6 @@ def _united(train_map: LabelMap, test_map: LabelMap) -> LabelMap:
             f"the training map is {train_map.shape} and the test map {test_map.shape} pixels; "
             "give maps of the same scene"
         )
-    values = [
-        np.where(part.values >= 0, np.array(part.original)[part.values], 0)
-        for part in (train_map, test_map)
-    ]
-    return LabelMap.from_array(np.where(train_map.values >= 0, *values))
+    free = min(*train_map.original, *test_map.original) - 1  # 0 may be a class
+    train, test = (part.to_original(part.values, ignore=free) for part in (train_map, test_map))
+    return LabelMap.from_array(np.where(train == free, test, train), unlabelled=(free,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -22,6 +23,7 @@ __all__ = [
     "Strict",
     "TaskSettings",
     "given_limits",
+    "given_path",
     "load_recipe",
     "named_part",
     "parse_override",
@@ -48,7 +50,7 @@ class TaskSettings(Strict):
 
     Parameters
     ----------
-    scene : a file, or a key of the catalogue (``swath data list``).
+    scene : a file, or a key of the catalogue (``swath data list``); see :func:`given_path`.
     labels : a file, or None where the scene's file or the catalogue has them; of a fixed split the
         two maps serve where neither has.
     variable, label_variable, axes, bands, resample_labels, nodata, unlabelled :
@@ -113,6 +115,20 @@ class LimitSettings(Strict):
 def named_part(given: Any) -> Any:
     """Return what a recipe says of a part, of which the name alone will do."""
     return {"name": given} if isinstance(given, str) else given
+
+
+def given_path(name: str, *, known: bool) -> Path | None:
+    """Return the file that a name stands for, with ``~`` expanded; None: it stands for none.
+
+    A file comes before a name that swath knows, and such a name before a folder: the run of a scene
+    may lie in a folder of the scene's name.
+
+    Parameters
+    ----------
+    known : whether swath knows something else by this name.
+    """
+    path = Path(os.path.expanduser(name))
+    return path if path.is_file() or (path.exists() and not known) else None
 
 
 def given_limits(constraints: Mapping[str, LimitSettings]) -> dict[str, dict[str, float]]:

@@ -283,6 +283,7 @@ def fixed_split(
     seed: int,
     *,
     small_classes: SmallClasses = "raise",
+    left_out: Mask | None = None,
 ) -> Split:
     """Use published training and test maps; draw validation from the training map.
 
@@ -294,6 +295,8 @@ def fixed_split(
     validation : labels per class taken out of the training map.
     small_classes : for a class of the training map with no more than ``validation`` labels.
         "raise": refuse; "halve": half of them (rounded down) validate; "drop": none validate.
+    left_out : bool (rows, columns), pixels that belong to no set although a map holds them: those
+        without data, or of classes that are no part of the task.
 
     Raises
     ------
@@ -312,8 +315,10 @@ def fixed_split(
                 f"the {name} map is {_size(mask.shape)}, the label map {_size(labels.shape)}; "
                 "give maps of the same scene"
             )
+        if left_out is not None:
+            mask &= ~left_out
         if not mask.any():
-            raise SplitError(f"the {name} map holds no pixel")
+            raise SplitError(f"the {name} map holds no pixel that can be used; give another map")
         stray = mask & (labels.values < 0)
         if stray.any():
             row, column = np.argwhere(stray)[0]
@@ -327,7 +332,8 @@ def fixed_split(
         row, column = np.argwhere(train & test)[0]
         raise SplitError(
             f"{int((train & test).sum())} pixels are in both the training and the test map, first "
-            f"({row}, {column}); take them out of one"
+            f"({row}, {column}); take them out of one, or say with unlabelled= which value means "
+            "that a pixel is in none"
         )
     rng = numpy_generator(seed, "split", "fixed")
     validation_map, notes = np.zeros(labels.shape, np.bool_), []
