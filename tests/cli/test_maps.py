@@ -66,6 +66,18 @@ def test_no_file_of_the_scene_is_written_over(
             assert f"{target} is the scene itself, or a file that belongs to it" in message
 
 
+def test_names_that_say_another_format_are_refused(
+    refused: Refused, scene_file: Path, tmp_path: Path
+) -> None:
+    assert "name it map.tif" in refused(scene_file, "--out", tmp_path / "map.png")
+    tif = "--out", tmp_path / "map.tif"
+    assert "the picture is a PNG; name it map.png" in refused(
+        scene_file, *tif, "--png", tmp_path / "map.jpg"
+    )
+    message = refused(scene_file, *tif, "--entropy", tmp_path / "doubt.JPG")
+    assert "the entropy is a GeoTIFF; name it doubt.tif" in message
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_files_beside_the_scene_are_free(
     cli: Any, trained: Any, scene_file: Path, tmp_path: Path

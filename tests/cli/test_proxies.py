@@ -249,6 +249,108 @@ def test_a_study_is_correlated(cli: Any, own_table: Path, own_scores: Path, tmp_
     assert "loss" in told.out
 
 
+def odd_scores(own_table: Path, path: Path) -> Path:
+    """Scores whose names no file can have, beside one that hardly any network has."""
+    table = load_table(own_table)
+    names = ["snip[0]", "a b", "a-b", "%", "#", "relations", "few"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["architecture", *names])
+        for row, one in enumerate(table.architectures):
+            value = table.columns["acc"].values[row]
+            writer.writerow([one.to_json(), *[value] * 6, value if row < 3 else ""])
+    return path
+
+
+def test_scores_of_odd_names_are_each_drawn(cli: Any, own_table: Path, tmp_path: Path) -> None:
+    odd = odd_scores(own_table, tmp_path / "odd.csv")
+    words = ["correlate", "--table", own_table, "--scores", odd, "--resamples", 0]
+    result = cli(*words, "--plots", tmp_path / "plots")
+    assert result.status == 0, result.err
+    assert {path.stem for path in (tmp_path / "plots").iterdir()} == {
+        *("parameters", "snip-0", "a-b", "a-b-2", "score", "score-2", "relations", "relations-2")
+    }
+    chosen = cli(*words, "--columns", "snip[0]", "--csv", tmp_path / "figures.csv")
+    assert chosen.status == 0, chosen.err
+    assert [row["score"] for row in rows(tmp_path / "figures.csv")] == ["parameters", "snip[0]"]
+
+
+def test_a_score_of_few_networks_stops_no_other(cli: Any, own_table: Path, tmp_path: Path) -> None:
+    odd = odd_scores(own_table, tmp_path / "odd.csv")
+    words = ["correlate", "--table", own_table, "--scores", odd, "--columns", "few,a-b"]
+    result = cli(*words, "--resamples", 20, "--csv", tmp_path / "figures.csv")
+    assert result.status == 0, result.err
+    few = next(line.split() for line in result.out.splitlines() if line.startswith("few"))
+    assert few == ["few", "large", *["–"] * 4, "3"]
+    found = {row["score"]: row for row in rows(tmp_path / "figures.csv")}
+    assert (found["few"]["networks"], found["few"]["spearman"], found["few"]["top_50"]) == (
+        *("3", "", ""),
+    )
+    assert float(found["a-b"]["spearman"]) == pytest.approx(1)
+
+
+def test_gaps_of_a_table_stop_no_other_column(cli: Any, own_table: Path, tmp_path: Path) -> None:
+    table = load_table(own_table)
+    with (tmp_path / "gaps.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["net", "acc", "loss", "few", "size"])
+        for row, one in enumerate(table.architectures):
+            value = table.columns["acc"].values[row]
+            writer.writerow([one.to_json(), value, -value, *[row if row < 3 else ""] * 2])
+    made = convert_csv(
+        tmp_path / "gaps.csv",
+        spaces.create("nasbenchmacro"),
+        [ScoreColumn("acc"), ScoreColumn("loss"), ScoreColumn("few")],
+        architecture="net",
+        costs={"parameters": "size"},
+    )
+    write_table(made, tmp_path / "gaps.safetensors")
+    recipe = {
+        "trials": 50,
+        "strategy": {"name": "random", "options": {}},
+        "estimator": {"name": "table", "options": {"table": str(tmp_path / "gaps.safetensors")}},
+    }
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    run = cli("study", "run", tmp_path / "recipe.yaml", "--out", tmp_path / "study")
+    assert run.status == 0, run.err
+    own = odd_scores(own_table, tmp_path / "odd.csv")
+    of_table = ["--table", tmp_path / "gaps.safetensors", "--scores", own, "--columns", "a-b"]
+    for words, sparse, whole in (
+        (of_table, "parameters", "a-b"),
+        (["--study", tmp_path / "study"], "few", "loss"),
+    ):
+        result = cli("correlate", *words, "--resamples", 0, "--csv", tmp_path / "figures.csv")
+        assert result.status == 0, result.err
+        found = {row["score"]: row for row in rows(tmp_path / "figures.csv")}
+        assert found[sparse]["spearman"] == ""
+        assert int(found[sparse]["networks"]) <= 3
+        assert abs(float(found[whole]["spearman"])) == pytest.approx(1)
+
+
+def test_files_that_are_read_are_not_replaced(
+    cli: Any, own_table: Path, own_scores: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_bytes(own_scores.read_bytes())
+    chains = ("score", "--space", "nasbenchmacro", "--proxies", "parameters", "--batch", 2)
+    for words in (
+        [*chains, "--architectures", mine, "--out", mine],
+        ["correlate", "--table", own_table, "--scores", mine, "--csv", mine],
+        ["correlate", "--table", own_table, "--csv", own_table],
+    ):
+        result = cli(*words)
+        assert result.status == 2
+        assert f"{words[-1]} is read by this command and would be replaced" in result.message
+    assert mine.read_bytes() == own_scores.read_bytes()
+    load_table(own_table)
+
+
+def test_options_of_a_space_that_are_no_yaml_are_told(cli: Any) -> None:
+    result = cli("score", "--space", "hytas", "--proxies", "snip", "--option", "max_depth=[")
+    assert result.status == 2
+    assert "the value of 'max_depth=[' is not valid YAML" in result.message
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import yaml
 
 from swath import spaces
 from swath.estimators.tables import ScoreColumn, convert_csv, write_table
+from swath.study.conduct import find_studies
 
 Refused = Callable[..., str]
 
@@ -111,6 +113,43 @@ def test_list_finds_studies_in_a_folder_and_below(cli: Any, study: Path) -> None
         out = cli("study", "list", place).out
         assert str(study) in out
         assert "random" in out
+
+
+def test_list_shows_what_can_be_read(cli: Any, study: Path, tmp_path: Path) -> None:
+    shutil.copytree(study, tmp_path / "whole")
+    for name in ("broken", "cut"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "study.journal").write_text('{"op_code": 0}\n{}\n')
+    result = cli("study", "list", tmp_path)
+    assert result.status == 0, result.err
+    lines = {line.split()[0]: line.split()[1:] for line in result.out.splitlines() if line.strip()}
+    assert lines[str(tmp_path / "broken")] == ["–"] * 5
+    assert lines[str(tmp_path / "whole")][:4] == ["nasbenchmacro", "random", "table", "12"]
+    for name in ("broken", "cut"):
+        assert f"{tmp_path / name / 'study.journal'} is no journal of a study" in result.err
+    alone = cli("study", "list", tmp_path / "broken")
+    assert alone.status == 2
+    assert "is no journal of a study" in alone.message
+
+
+def test_list_finds_studies_of_run_folders_in_databases(
+    cli: Any, file: Path, study: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    for name in ("one", "two"):
+        words = ["--set", f"store={url}", "--set", f"name={name}", "--trials", 2]
+        made = cli("study", "run", file, "--out", tmp_path / "runs" / name, *words)
+        assert made.status == 0, made.err
+    shutil.copytree(study, tmp_path / "runs" / "whole")
+    (tmp_path / "runs" / "no-study").mkdir()
+    (tmp_path / "runs" / "no-study" / "recipe.yaml").write_text("seed: 1\n")
+    one = cli("study", "list", tmp_path / "runs" / "one")
+    assert one.status == 0, one.err
+    assert f"{url}: one" in one.out
+    assert f"{url}: two" not in one.out
+    several = cli("study", "list", tmp_path / "runs")
+    assert [line.split()[-2] for line in several.out.splitlines()[2:]] == ["2", "2", "12"]
+    assert find_studies(tmp_path / "runs" / "two") == [(url, "two")]
 
 
 def test_best_and_pareto_agree_with_the_export(cli: Any, study: Path, tmp_path: Path) -> None:

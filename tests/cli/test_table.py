@@ -133,6 +133,8 @@ def test_wrong_names(cli: Any, words: list[str], message: str) -> None:
         (["--score", "acc", "--cost", "params=size"], "no cost 'params' (did you mean 'param"),
         (["--score", "acc", "--cost", "size"], "'size' is not of the form --cost COST=COLUMN"),
         (["--score", "acc", "--duplicates", "last"], "one of: refuse, mean, first"),
+        (["--score", "acc", "--option", "channels=["], "value of 'channels=[' is not valid YAML"),
+        (["--score", "acc", "--option", "channels"], "not of the form --option NAME=VALUE"),
         (["--score", "acc", "--space", "nasbenchmakro"], "(did you mean 'nasbenchmacro'?)"),
         (["--score", "acc", "--architecture", "loss"], "line 2 of"),
     ],
@@ -144,6 +146,21 @@ def test_what_cannot_be_converted(
     assert result.status == 2, result.out
     assert message in result.message
     assert not (tmp_path / "own.safetensors").exists()
+
+
+def test_the_file_that_is_read_is_not_replaced(
+    cli: Any, convert: Any, own_csv: Path, tmp_path: Path
+) -> None:
+    before = own_csv.read_bytes()
+    (tmp_path / "link.csv").symlink_to(own_csv)
+    for out in (own_csv, tmp_path / "link.csv"):
+        result = convert("--score", "acc", "--out", out)
+        assert result.status == 2
+        assert f"{out} is read by this command and would be replaced" in result.message
+        assert own_csv.read_bytes() == before
+    again = convert("--score", "acc")
+    assert again.status == 0, again.err
+    assert convert("--score", "acc").status == 0  # what was written before may be replaced
 
 
 def test_an_architecture_that_the_table_lacks(cli: Any, convert: Any, tmp_path: Path) -> None:

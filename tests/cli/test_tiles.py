@@ -260,3 +260,17 @@ def test_train_of_a_run_on_tiles_with_a_scene(cli: Any, unet: Path, tmp_path: Pa
     assert result.status == 2
     assert "none.tif" in result.message
     assert not (tmp_path / "out").exists()
+
+
+def test_what_looks_at_the_whole_image_is_shown_windows_as_large_as_its_tiles(
+    cli: Any, searched: Any, tmp_path: Path
+) -> None:
+    run, _ = searched
+    new = write(tmp_path / "new.png", image(5, 70, 80))
+    words = ["map", run, new, "--out", tmp_path / "map.tif", "--any-values"]
+    result = cli(*words)
+    assert result.status == 0, result.err
+    assert "windows of 36 x 36 pixels" in result.err  # its tiles have 32 rows and 36 columns
+    assert "published" not in result.err
+    other = cli(*words, "--context", 40)
+    assert "windows of 40 x 40 pixels" in other.err

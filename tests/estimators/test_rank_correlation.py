@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
 from swath.core.errors import RecipeError
+from swath.core.evaluation import Direction
 from swath.estimators import rank_correlation
 from swath.estimators._table import Table
 from swath.estimators.factors import factors
@@ -28,12 +29,22 @@ def drawn_pair(rows: int, seed: int, choices: int = 12) -> tuple[np.ndarray, np.
 
 
 def slow_overlap(first: list[float], second: list[float], k: int) -> float:
-    """The best k of each, by sorting pairs of value and place."""
+    """The best k of each, by sorting pairs of value and place, where no networks are tied."""
     best = [
         {place for _, place in sorted((-value, place) for place, value in enumerate(column))[:k]}
         for column in (first, second)
     ]
     return len(best[0] & best[1]) / k
+
+
+def expected_overlap(first: list[float], second: list[float], k: int) -> float:
+    """The share that is expected where ties are broken by chance, one network after another."""
+
+    def chance(column: list[float], value: float) -> float:
+        better = sum(other > value for other in column)
+        return min(1.0, max(0, k - better) / column.count(value))
+
+    return sum(chance(first, a) * chance(second, b) for a, b in zip(first, second, strict=True)) / k
 
 
 @given(values, st.integers(0, 99))
@@ -50,8 +61,15 @@ def test_values_are_those_of_scipy(first: list[int], seed: int) -> None:
 
 
 @pytest.mark.parametrize("rows", [40, 60])
-def test_intervals_are_those_of_resamples_made_one_by_one(rows: int) -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_intervals_are_those_of_resamples_made_one_by_one(rows: int, tied: bool) -> None:
     first, second = drawn_pair(rows, rows)
+    overlap = expected_overlap
+    if tied:
+        second = np.arange(rows) // 20 % 2 + 0.0  # never alone at the border
+    else:
+        first, second = first + np.arange(rows) / rows, second + np.arange(rows)[::-1] / rows
+        overlap = slow_overlap
     found = correlate({"x": first}, second, resamples=300, seed=5)["x"]
     rng = rank_correlation.numpy_generator(5, "bootstrap")
     slow: dict[str, list[float]] = {"spearman": [], "kendall": [], "tenth": [], "50": []}
@@ -59,8 +77,8 @@ def test_intervals_are_those_of_resamples_made_one_by_one(rows: int) -> None:
         pair = first[places].tolist(), second[places].tolist()
         slow["spearman"].append(spearmanr(*pair).statistic)
         slow["kendall"].append(kendalltau(*pair).statistic)
-        slow["tenth"].append(slow_overlap(*pair, round(rows / 10)))
-        slow["50"].append(slow_overlap(*pair, 50) if rows > 50 else math.nan)
+        slow["tenth"].append(overlap(*pair, round(rows / 10)))
+        slow["50"].append(overlap(*pair, 50) if rows > 50 else math.nan)
     estimates = (found.spearman, found.kendall, found.top_tenth, found.top_50)
     for estimate, several in zip(estimates, slow.values(), strict=True):
         expected = np.quantile(several, (0.025, 0.975))
@@ -115,12 +133,56 @@ def test_only_what_both_know_counts() -> None:
     assert (found.rows, found.kendall, found.top_tenth) == (30, alone.kendall, alone.top_tenth)
     assert found.spearman == alone.spearman
     assert spearman_matrix({"a": gaps, "b": second})[0, 1] == pytest.approx(alone.spearman.value)
-    with pytest.raises(RecipeError, match="known of 3 networks"):
-        correlate({"few": np.where(np.arange(40) < 3, first, np.nan)}, second)
+
+
+def test_a_column_of_too_few_networks_has_no_figures() -> None:
+    first, second = drawn_pair(40, 0)
+    few = np.where(np.arange(40) < 3, first, np.nan)
+    found = correlate({"few": few, "whole": first}, second)
+    assert found["few"].rows == 3
+    estimates = (found["few"].spearman, found["few"].kendall, found["few"].top_tenth)
+    assert all(math.isnan(x) for one in estimates for x in (one.value, one.low, one.high))
+    assert found["whole"].kendall == correlate({"whole": first}, second)["whole"].kendall
+    with pytest.raises(RecipeError, match=r"'few' .* known of 3 networks"):
+        correlate({"none": np.full(40, np.nan), "few": few}, second)
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+def test_a_constant_score_finds_what_a_blind_choice_finds(direction: Direction) -> None:
+    for measured in (np.arange(100.0), np.arange(100.0)[::-1]):
+        found = correlate(
+            {"constant": np.ones(100)}, measured, directions={"constant": direction}, resamples=50
+        )["constant"]
+        for share, estimate in ((0.1, found.top_tenth), (0.5, found.top_50)):
+            assert (estimate.value, estimate.low, estimate.high) == pytest.approx((share,) * 3)
+    both = correlate({"x": np.ones(100)}, np.ones(100), resamples=0)["x"]
+    assert both.top_tenth.value == pytest.approx(0.1)
+
+
+@given(values, st.integers(0, 99), st.integers(1, 5))
+def test_overlap_does_not_depend_on_the_order_of_rows(first: list[int], seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = np.array(first, float), rng.integers(0, 4, len(first)).astype(float)
+    order = rng.permutation(len(first))
+    found = top_overlap(one, other, k)
+    assert found == pytest.approx(top_overlap(one[order], other[order], k))
+    # A network that is alone in its value on both sides is counted alike in both.
+    assert found == pytest.approx(expected_overlap(one.tolist(), other.tolist(), k))
+
+
+@given(st.integers(2, 30), st.integers(0, 99))
+def test_overlap_without_ties_is_that_of_the_best_sets(rows: int, seed: int) -> None:
+    first, second = np.random.default_rng(seed).permuted(np.tile(np.arange(rows), (2, 1)), axis=1)
+    k = max(1, rows // 3)
+    expected = slow_overlap(first.tolist(), second.tolist(), k)
+    assert top_overlap(first.astype(float), second.astype(float), k) == expected
 
 
 def test_overlap_by_hand() -> None:
-    assert top_overlap(np.array([3.0, 3, 3, 1]), np.array([1.0, 5, 4, 9]), 2) == 0.5
+    # Two of three equal ones are chosen, and two of these three are not among the best two.
+    assert top_overlap(np.array([3.0, 3, 3, 1]), np.array([1.0, 5, 4, 9]), 2) == pytest.approx(
+        1 / 3
+    )
     assert math.isnan(top_overlap(np.arange(3.0), np.arange(3.0), 3))
 
 

@@ -66,7 +66,9 @@ def test_a_column_for_each_gene(data: Any, tmp_path_factory: pytest.TempPathFact
     values = st.fixed_dictionaries(
         {gene.name: st.sampled_from(gene.choices) for gene in SPACE.genes}
     )
-    chosen = data.draw(st.lists(values, min_size=1, max_size=8, unique_by=lambda v: str(v)))
+    chosen = data.draw(
+        st.lists(values, min_size=1, max_size=8, unique_by=lambda v: tuple(sorted(v.items())))
+    )
     order = data.draw(st.permutations([*GENES, "acc"]))
     separator = data.draw(st.sampled_from(",;\t"))
     accuracies = data.draw(
@@ -79,6 +81,26 @@ def test_a_column_for_each_gene(data: Any, tmp_path_factory: pytest.TempPathFact
     table = convert_csv(path, SPACE, ACC)
     assert table.architectures == tuple(SPACE.architecture(one) for one in chosen)
     assert table.listed("acc") == accuracies
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "names"),
+    [
+        ('net;"acc (top-1, test)"', "1;2", ("net", "acc (top-1, test)")),
+        ('"a, ""b"", c"\td', "1\t2", ('a, "b", c', "d")),
+        ("net;acc, test", "1;2", ("net", "acc, test")),
+        ("net\tacc, test", "1\t2", ("net", "acc, test")),
+        ('size 5";acc', "1;2", ('size 5"', "acc")),
+        ('net,"a;b;c"', "1,2", ("net", "a;b;c")),
+        ("net", '"1,2;3"', ("net",)),
+    ],
+)
+def test_the_header_tells_what_separates_fields(
+    write: Write, header: str, row: str, names: tuple[str, ...]
+) -> None:
+    found = read_csv(write(header, row))
+    assert found.header == names
+    assert len(found.rows[0]) == len(names)
 
 
 def test_whole_numbers_may_have_been_made_floats(tmp_path: Path) -> None:
@@ -97,6 +119,8 @@ def test_whole_numbers_may_have_been_made_floats(tmp_path: Path) -> None:
         ("acc:200", ScoreColumn("acc", "", 200)),
         ("loss:minimize", ScoreColumn("loss", "", None, "minimize")),
         ("a:b:12", ScoreColumn("a:b", "", 12)),
+        ("acc=lr=0.1", ScoreColumn("lr=0.1", "acc")),
+        ("=lr=0.1:3", ScoreColumn("lr=0.1", "", 3)),
         ("test=ep12:test:12:maximize", ScoreColumn("ep12:test", "test", 12)),
     ],
 )

@@ -82,6 +82,7 @@ def test_what_has_no_correlation_is_said(make: Callable[..., Landscape], strings
     assert (
         "the same of all" in distance_correlation(distances_to_best(flat), flat.merit, rng=rng).note
     )
+    assert "the same of all" in misled_genes(flat).note
     ring = strings(1, 6)
     star = of_mapping(ring, {one: float(i == 0) for i, one in enumerate(ring.all())})
     rest = np.arange(1, 6)

@@ -165,6 +165,8 @@ def test_another_figure_keeps_the_graph(strings: Any) -> None:
     np.testing.assert_array_equal(loss.merit, landscape.merit)
     with pytest.raises(RecipeError, match="'loss' is not known of 1 of the 16 models"):
         landscape.with_fitness(np.where(landscape.fitness == 3, np.nan, 1.0), "loss")
+    with pytest.raises(RecipeError, match="'loss' has 15 values and landscape 16 models"):
+        landscape.with_fitness(landscape.fitness[1:], "loss")
 
 
 class Count:

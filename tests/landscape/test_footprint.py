@@ -77,6 +77,21 @@ def test_a_constant_landscape_has_words_in_place_of_figures(make: Callable[..., 
     assert "NaN" not in json.dumps(found.to_dict())
 
 
+def test_equal_up_to_rounding_is_the_same(make: Callable[..., Landscape]) -> None:
+    found = footprint(make(lambda x: 0.3 if x[0] else 0.1 + 0.2, 4), **QUICK)
+    assert found.curves.counts == [16]
+    assert all("the same" in one.note for one in found.fits)
+    assert "the same" in found.measures["misled_genes"].note
+
+
+def test_the_deviation_of_huge_values_is_not_defined(make: Callable[..., Landscape]) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = footprint(make(lambda x: 1e200 * (1 + sum(x)), 4), **QUICK)
+    assert found.measures["mean"].value == pytest.approx(3e200)
+    assert found.measures["deviation"].value is None
+    assert "too large" in found.measures["deviation"].note
+
+
 def test_numbers_that_make_no_sense_are_refused(make: Callable[..., Landscape]) -> None:
     landscape = make(lambda x: float(sum(x)), 3)
     for options in ({"rounds": 0}, {"steps": 0}, {"resamples": -1}):

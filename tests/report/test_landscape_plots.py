@@ -110,12 +110,13 @@ def test_persistence_is_drawn_only_where_there_is_one(found: Footprint) -> None:
     assert persistence_chart(none) is None
 
 
-def test_a_constant_landscape_has_no_distribution_but_a_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("last", [0.3, 0.1 + 0.2])  # which are equal up to rounding
+def test_a_constant_landscape_has_no_distribution_but_a_page(last: float, tmp_path: Path) -> None:
     space = spaces.create("nasbenchmacro")
     start = space.sample(np.random.default_rng(0))
-    flat = of_mapping(
-        space, dict.fromkeys([start, *space.neighbours(start)], 0.5), neighbourhood="space"
-    )
+    models = [start, *space.neighbours(start)]
+    fitness = {**dict.fromkeys(models, 0.3), models[-1]: last}
+    flat = of_mapping(space, fitness, neighbourhood="space")
     one = footprint(flat, walks=2, steps=5, resamples=5)
     assert density_chart(one) is None
     assert cumulative_chart(one) is None
@@ -149,3 +150,9 @@ def test_the_page_has_all_measures_and_no_request(found: Footprint, tmp_path: Pa
 )
 def test_cells(measure: Measure | None, expected: str) -> None:
     assert cell(measure) == expected
+
+
+def test_an_axis_that_ends_at_nothing_has_no_line(found: Footprint) -> None:
+    picture = radar([with_measures(found, deviation=Measure(4e-17))])
+    assert picture.count("not known") == 1
+    assert len(points(picture, 0)) == len(points(radar([found]), 0)) - 1

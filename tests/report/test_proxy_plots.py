@@ -13,8 +13,10 @@ from swath.report.proxy_plots import (
     plot_layers,
     plot_learning,
     plot_parts,
+    plot_scatter,
     relations,
 )
+from swath.study.scoring import Measured
 
 
 def test_scores_that_rank_alike_stand_together() -> None:
@@ -63,3 +65,14 @@ def test_curves_of_predictors(tmp_path: Path) -> None:
     for word in (*curves, "1", "2.5", "Title"):
         assert f">{word}<" in text
     assert ">10<" not in text
+
+
+@pytest.mark.parametrize("count", [5, 14, 59, 60])
+def test_a_curve_is_drawn_through_enough_networks(count: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values, score = rng.random((2, count))
+    measured = Measured("own", "accuracy", "maximize", values, {"snip": score}, {}, (), {})
+    (found,) = measured.correlations(resamples=0).values()
+    text = plot_scatter(measured, "snip", found, tmp_path / "snip.svg").read_text()
+    assert f"{count} networks" in text
+    assert ("equal groups" in text) == (count >= 60)

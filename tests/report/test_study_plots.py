@@ -128,3 +128,8 @@ def test_lines_go_through_the_genes_of_their_trials() -> None:
         depth = (int(trial.architecture["depth"]) - 1) / 2
         operator = ["conv", "skip"].index(str(trial.architecture["operator"]))
         assert [y for _, y in points] == pytest.approx([depth, operator, 0.5], abs=0.03)
+
+
+def test_scores_equal_up_to_rounding_have_one_bar() -> None:
+    axes = axes_of(study_plots._draw_scores, make([0.3, 0.1 + 0.2] * 4))
+    assert [bar.get_height() for bar in axes.patches] == [8]

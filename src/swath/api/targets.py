@@ -15,6 +15,8 @@ __all__ = ["check_targets"]
 
 PathLike = str | os.PathLike[str]
 
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".pdf")
+
 
 def check_targets(scene: Scene | PathLike, targets: Mapping[str, PathLike | None]) -> None:
     """Look at the files that a map is to be written to, before it is computed; write nothing.
@@ -27,7 +29,7 @@ def check_targets(scene: Scene | PathLike, targets: Mapping[str, PathLike | None
     Raises
     ------
     DataError : one belongs to the scene.
-    RecipeError : two are one file.
+    RecipeError : two are one file, or a name says another format than the one that is written.
     RunError : one is a folder, or cannot be written.
     """
     paths = {name: Path(path) for name, path in targets.items() if path is not None}
@@ -42,6 +44,20 @@ def check_targets(scene: Scene | PathLike, targets: Mapping[str, PathLike | None
                 "for the map"
             )
         check_writable(path)
+    _check_endings(paths)
+
+
+def _check_endings(paths: Mapping[str, Path]) -> None:
+    """Refuse names that say another format than the one that is written."""
+    for name, path in paths.items():
+        ending = path.suffix.lower()
+        if name == "picture" and ending != ".png":
+            raise RecipeError(f"the picture is a PNG; name it {path.with_suffix('.png').name}")
+        if name != "picture" and ending in _PICTURES:
+            raise RecipeError(
+                f"the {name} is a GeoTIFF; name it {path.with_suffix('.tif').name} (png= or --png "
+                "writes a picture of the map besides)"
+            )
 
 
 def _check_own_files(paths: Mapping[str, Path]) -> None:

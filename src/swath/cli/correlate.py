@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swath.cli import options
+from swath.cli.files import check_outputs
 from swath.cli.output import facts, say, show, table
 from swath.cli.scores import words
 from swath.core.errors import RecipeError, nearest
@@ -76,11 +78,10 @@ def correlate(
 
     swath correlate --table hytas_indian --columns 'snip,synflow'
     """
-    from swath.core.files import check_writable
-
-    for path in (csv, None if plots is None else plots / f"relations.{kind}"):
-        if path is not None:
-            check_writable(path)
+    check_outputs(
+        [csv, None if plots is None else plots / f"relations.{kind}"],
+        [*(tables or ()), scores, *_journals(study)],
+    )
     several = _measured(tables or (), study, metric, scores)
     if columns is not None:
         several = [one.only(words(columns)) for one in several]
@@ -104,6 +105,12 @@ def correlate(
         typer.echo()
         pairs = [] if csv is None else [("figures", str(csv))]
         facts(pairs + [("picture", str(path)) for path in written])
+
+
+def _journals(study: str | None) -> list[Path]:
+    from swath.study.backends import is_url, journal_path
+
+    return [] if study is None or is_url(study) else [journal_path(study)]
 
 
 def _measured(
@@ -157,7 +164,8 @@ def _show_factors(one: Measured, patterns: Sequence[str]) -> None:
 
     names: dict[str, None] = {}
     for pattern in patterns:
-        matching = fnmatch.filter(one.factors, pattern)
+        exact = pattern in one.factors
+        matching = [pattern] if exact else fnmatch.filter(one.factors, pattern)
         if not matching:
             raise RecipeError(
                 f"{one.name} has no factor '{pattern}'{nearest(pattern, one.factors)}; it has: "
@@ -229,14 +237,18 @@ def _plot(
 ) -> list[Path]:
     import numpy as np
 
+    from swath.estimators.rank_correlation import LEAST_ROWS
     from swath.report.proxy_plots import plot_heat_map, plot_scatter, relations
 
     written = []
+    folders: set[str] = set()
     for one, figures in zip(several, found, strict=True):
-        place = folder / _file_name(one.name) if len(several) > 1 else folder
+        place = folder / _file_name(one.name, "table", folders) if len(several) > 1 else folder
+        used = {"relations", "tables"}
         for name, correlation in figures.items():
-            path = place / f"{_file_name(name)}.{kind}"
-            written.append(plot_scatter(one, name, correlation, path))
+            path = place / f"{_file_name(name, 'score', used)}.{kind}"
+            if correlation.rows >= LEAST_ROWS:
+                written.append(plot_scatter(one, name, correlation, path))
         if len(one.scores) > 1:
             names, matrix = relations({one.metric: one.values, **one.scores})
             title = f"{one.name}: how alike scores rank"
@@ -253,5 +265,10 @@ def _plot(
     return written
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.@+-]+", "-", name).strip("-")
+def _file_name(name: str, otherwise: str, used: set[str]) -> str:
+    """Return a name that a file may have and that is not used yet; note it as used."""
+    stem = re.sub(r"[^\w.@+-]+", "-", name).strip("-.") or otherwise
+    numbered = (f"{stem}-{number}" for number in itertools.count(2))
+    found = next(one for one in itertools.chain([stem], numbered) if one not in used)
+    used.add(found)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
@@ -185,14 +187,19 @@ def list_recipes() -> None:
     rows = []
     for file in sorted(folder.iterdir(), key=lambda one: one.name):
         if file.name.endswith(".yaml"):
-            lines = file.read_text("utf-8").splitlines()
-            about = lines[0].lstrip("# ") if lines and lines[0].startswith("#") else ""
-            rows.append((file.name.removesuffix(".yaml"), about))
+            rows.append((file.name.removesuffix(".yaml"), _first_sentence(file.read_text("utf-8"))))
     show(table(("recipe", "what it is"), rows))
     typer.echo(
         "\n'swath recipes show NAME' prints one; 'swath search NAME ...' runs it, or "
         "'swath study run NAME ...' one that begins with study-."
     )
+
+
+def _first_sentence(recipe: str) -> str:
+    """Return what the comment at the top of a recipe says first."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), recipe.splitlines())
+    words = " ".join(line.lstrip("# ") for line in lines)
+    return re.split(r"(?<=[a-z)'])[.;] +", words)[0].rstrip(".")
 
 
 @recipes.command("show")
@@ -214,7 +221,9 @@ def show_recipe(
 
 
 def _about(registry: Registry[Any], name: str) -> str:
-    return (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]
+    """Return the first line of what an entry says of itself, without the marks of its markup."""
+    line = (inspect.getdoc(registry.get(name)) or "").partition("\n")[0]
+    return line.removeprefix("Return ").replace("``", "")
 
 
 def _choices(choices: tuple[object, ...], most: int = 6) -> str:

@@ -80,7 +80,7 @@ def search(
     """Search a network for a scene or for tiles, train it, measure it and write the report.
 
     swath search --scene image.tif --labels labels.tif --preset quick --out run
-    swath search --scene image.tif --space hytas --strategy evolution --trials 12 --out run
+    swath search --scene image.tif --labels labels.tif --space hytas --strategy evolution --out run
     swath search --tiles folder --space seg101 --preset quick --out run
     """
     carry_out(**_given(locals()))
@@ -246,6 +246,16 @@ def map_scene(
 
     written = {"map": out, "picture": png, "probabilities": probabilities, "entropy": entropy}
     targets = {name: path for name, path in written.items() if path is not None}
+    asked = {
+        "png": png,
+        "probabilities": probabilities,
+        "entropy": entropy,
+        "context": context,
+        "precision": precision,
+        "variable": variable,
+        "axes": axes,
+        "device": device,
+    }
     opened = api.open_run(run)
     with opened.folder.failures(), shown() as progress, _nothing_kept():
         result = api.map_scene(
@@ -255,15 +265,10 @@ def map_scene(
             mode=cast("MapMode | None", mode),
             check_values=not any_values,
             progress=lambda done, total: progress({"phase": "map", "done": done, "total": total}),
-            **{key: path for key, path in targets.items() if key in ("probabilities", "entropy")},
-            **({} if png is None else {"png": png}),
             workers=workers,
             scheduler=scheduler,
-            context=context,
-            **({} if precision is None else {"precision": precision}),
-            **({} if variable is None else {"variable": variable}),
-            **({} if axes is None else {"axes": axes}),
-            **({} if device is None else {"device": device}),
+            # What was not asked for is as the model and its recipe have it.
+            **{name: value for name, value in asked.items() if value is not None},
         )
     for note in result.notes:
         say(f"note: {note}")

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swath.cli import options
+from swath.cli.files import check_outputs
 from swath.cli.output import facts, figure, resumable, say, show, table
+from swath.cli.table import space_options as read_options
 from swath.core.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -222,13 +224,13 @@ def score(
     swath score --space nasbench201 --proxies synflow,naswot --count 20 --out scores.csv
     """
     from swath.cli.progress import shown
-    from swath.core.files import check_writable
     from swath.estimators.proxies.scoring import chosen
     from swath.estimators.scored import score_architectures, write_scores
 
-    for path in (out, None if plots is None else plots / f"relations.{kind}"):
-        if path is not None:
-            check_writable(path)
+    check_outputs(
+        [out, None if plots is None else plots / f"relations.{kind}"],
+        [architectures, of_table, scene, labels, train_map, test_map],
+    )
     asked = [one.name for one in chosen(words(names))]
     searched, given = _architectures(
         space, space_options, architectures, column, of_table, count, seed
@@ -300,8 +302,6 @@ def _architectures(
     seed: int,
 ) -> tuple[SearchSpace, Sequence[Architecture]]:
     """Return the space, and what is to be scored of it."""
-    import yaml
-
     from swath import spaces
     from swath.core.seeds import numpy_generator
     from swath.estimators.scored import draw_architectures, read_architectures
@@ -321,11 +321,7 @@ def _architectures(
     elif space is None:
         raise RecipeError("give --space NAME of 'swath spaces', or --table NAME")
     else:
-        pairs = [text.partition("=") for text in space_options or ()]
-        for name, equals, value in pairs:
-            if not equals:
-                raise RecipeError(f"'{name}{value}' is not of the form --option NAME=VALUE")
-        searched = spaces.create(space, **{name: yaml.safe_load(v) for name, _, v in pairs})
+        searched = spaces.create(space, **read_options(space_options))
         if file is None:
             return searched, draw_architectures(searched, count or 20, seed)
         all_of_them = read_architectures(file, searched, column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -80,27 +81,51 @@ def run(
 @app.command("list")
 def list_studies(store: Store) -> None:
     """List the studies in a folder, in the folders in it, or in a database."""
-    from swath.study.backends import is_url, without_password
-    from swath.study.conduct import find_studies, open_study
+    from swath.study.backends import without_password
+    from swath.study.conduct import study_places
 
-    rows = []
-    for place, name in find_studies(store):
-        study = open_study(place, name)
-        best = study.best
-        rows.append(
-            (
-                f"{without_password(place)}: {name}" if is_url(place) else str(place),
-                study.facts["space"]["name"],
-                study.facts["strategy"]["name"],
-                study.facts["estimator"]["name"],
-                str(len(study.trials)),
-                "–" if best is None else _values(study, best)[0],
-            )
-        )
-    if not rows:
-        raise RunError(f"there is no study in {store}; 'swath study run' makes one")
+    found = dict(one for place in study_places(store) for one in _listed(place))
+    errors = [one for one in found.values() if isinstance(one, RunError)]
+    if not found:
+        where = without_password(store)
+        raise RunError(f"there is no study in {where}; 'swath study run' makes one")
+    if len(errors) == len(found):
+        raise errors[0]
+    dashes = ["–"] * 5
+    rows = [(key, *(dashes if isinstance(one, RunError) else one)) for key, one in found.items()]
     names = ("study", "space", "strategy", "estimator", "trials", "best")
     show(table(names, rows, right=(4, 5)))
+    for error in errors:
+        say(str(error))
+
+
+def _listed(place: os.PathLike[str] | str) -> Iterator[tuple[str, Sequence[str] | RunError]]:
+    """Yield what a study is called and its row, or why it cannot be read."""
+    from swath.study.backends import is_url, without_password
+    from swath.study.conduct import open_study, studies_at
+
+    try:
+        found = studies_at(place)
+    except RunError as error:
+        yield without_password(place) if is_url(place) else str(place), error
+        return
+    for where, name in found:
+        called = f"{without_password(where)}: {name}" if is_url(where) else str(where)
+        try:
+            yield called, _row(open_study(where, name))
+        except RunError as error:
+            yield called, error
+
+
+def _row(study: Study) -> Sequence[str]:
+    best = study.best
+    return (
+        study.facts["space"]["name"],
+        study.facts["strategy"]["name"],
+        study.facts["estimator"]["name"],
+        str(len(study.trials)),
+        "–" if best is None else _values(study, best)[0],
+    )
 
 
 @app.command("show")

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from swath.cli.files import check_outputs
 from swath.cli.output import facts, show, table
 from swath.core.errors import RecipeError
 
 if TYPE_CHECKING:
     from swath.estimators.tables import Column, Table
 
-__all__ = ["app"]
+__all__ = ["app", "space_options"]
 
 app = typer.Typer(
     help="Tables of trained architectures: list, describe, query them; make one of a CSV file.",
@@ -131,14 +132,12 @@ def convert(
 ) -> None:
     """Make a table of a CSV file, for 'table' as the estimator of a study."""
     from swath import spaces
-    from swath.core.files import check_writable
     from swath.estimators.tables import ScoreColumn, convert_csv, write_table
 
-    check_writable(out)
-    options = {key: _value(value) for key, value in _pairs(option, "--option NAME=VALUE")}
+    check_outputs([out], [file])
     made = convert_csv(
         file,
-        spaces.create(space, **options),
+        spaces.create(space, **space_options(option)),
         [ScoreColumn.parse(text) for text in score],
         architecture=architecture,
         costs=dict(_pairs(cost, "--cost COST=COLUMN")),
@@ -155,6 +154,21 @@ def convert(
     )
     typer.echo()
     _show_columns(made)
+
+
+def space_options(texts: Sequence[str] | None) -> dict[str, Any]:
+    """Return options of a space that are written as NAME=VALUE.
+
+    Raises
+    ------
+    RecipeError : one is written in another way, or its value is no YAML.
+    """
+    from swath.study.settings import parse_override
+
+    found: dict[str, Any] = {}
+    for name, value in _pairs(texts, "--option NAME=VALUE"):
+        found |= parse_override(f"{name}={value}")
+    return found
 
 
 def _how_many(made: Table) -> str:
@@ -208,13 +222,7 @@ def _pairs(texts: Sequence[str] | None, form: str) -> list[tuple[str, str]]:
     pairs = []
     for text in texts or ():
         name, equals, value = text.partition("=")
-        if not equals:
+        if not equals or not name:
             raise RecipeError(f"'{text}' is not of the form {form}")
         pairs.append((name, value))
     return pairs
-
-
-def _value(text: str) -> Any:
-    import yaml
-
-    return yaml.safe_load(text)

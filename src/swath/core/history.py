@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from swath.core.architecture import Architecture
 from swath.core.errors import RecipeError, nearest
 from swath.core.evaluation import Direction, Evaluation
 
-__all__ = ["History", "Objective", "Proposal", "Trial"]
+__all__ = ["History", "Objective", "Proposal", "Trial", "direction_of"]
 
 _COSTS = ("parameters", "flops", "latency", "seconds")
+
+
+def direction_of(name: str, told: Mapping[str, Direction] | None = None) -> Direction:
+    """Return which way a figure is better: costs are to be small, others go as ``told``.
+
+    What is not told is to be small where its name is or ends in "loss" or "error", else large.
+
+    >>> direction_of("validation_loss"), direction_of("accuracy")
+    ('minimize', 'maximize')
+    """
+    if name in _COSTS:
+        return "minimize"
+    small = name.lower().endswith(("loss", "error"))
+    return (told or {}).get(name, "minimize" if small else "maximize")
 
 
 @dataclass(frozen=True)

@@ -86,8 +86,9 @@ def usable_bands(scene: Scene) -> tuple[tuple[int, ...], tuple[str, ...]]:
         notes.append(f"dropped {len(bands) - len(kept)} of {len(bands)} bands{where}: {said}")
     if absent[kept].any():
         notes.append(
-            f"some pixels lack data in up to {len(kept)} used bands and are left out "
-            f"(at most {int(absent[kept].max())} of {pixels} in one band)"
+            "pixels that lack data in any used band are left out (used bands with such pixels: "
+            f"{int((absent[kept] > 0).sum())}, at most {int(absent[kept].max())} of {pixels} "
+            "pixels in one)"
         )
     return tuple(int(position) for position in kept), tuple(notes)
 

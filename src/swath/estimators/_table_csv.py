@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +51,15 @@ class ScoreColumn:
     def parse(cls, text: str) -> ScoreColumn:
         """Read ``[METRIC=]COLUMN[:BUDGET][:minimize]``.
 
+        What stands before the first ``=`` is the metric, so that a column whose own name has one
+        is written with it.
+
         >>> ScoreColumn.parse("loss=val_loss:200:minimize")
         ScoreColumn(column='val_loss', metric='loss', budget=200, direction='minimize')
         """
-        metric, _, column = text.rpartition("=")
+        metric, equals, column = text.partition("=")
+        if not equals:
+            metric, column = "", text
         direction: Direction = "maximize"
         budget = None
         head, _, last = column.rpartition(":")
@@ -106,6 +112,8 @@ class CsvFile:
 def read_csv(path: str | os.PathLike[str]) -> CsvFile:
     """Read a CSV file with a header; fields are separated by commas, semicolons or tabs.
 
+    Which of them it is, the header tells: the one that it has most of outside quotes.
+
     Raises
     ------
     DataError : there is no such file, it has no rows, or a row has too few or too many fields.
@@ -113,9 +121,8 @@ def read_csv(path: str | os.PathLike[str]) -> CsvFile:
     path = Path(path)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
+            separator = _separator(file.readline())
             file.seek(0)
-            separator = max(",;\t", key=first.count)
             reader = csv.reader(file, delimiter=separator, strict=True)
             found = [(reader.line_num, tuple(row)) for row in reader if row]
     except FileNotFoundError as error:
@@ -138,6 +145,13 @@ def read_csv(path: str | os.PathLike[str]) -> CsvFile:
             )
     lines, rows = zip(*found[1:], strict=True)
     return CsvFile(path, header, rows, lines)
+
+
+def _separator(header: str) -> str:
+    """Return what separates the fields; a comma is the likeliest to be part of a name."""
+    unquoted = re.sub(r'(^|[,;\t])"(?:[^"]|"")*"', r"\1", header)
+    most = max(";\t,", key=unquoted.count)
+    return most if most in unquoted else ","
 
 
 def convert_csv(

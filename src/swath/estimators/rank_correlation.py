@@ -43,17 +43,21 @@ class Estimate:
     high: float
 
 
+UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
 @dataclass(frozen=True)
 class RankCorrelation:
     """How alike a score and a measured value rank the same networks.
 
     Parameters
     ----------
-    rows : networks of which both are known.
+    rows : networks of which both are known; of fewer than five nothing else is.
     spearman, kendall : rank correlations as they are, whatever direction is good (Kendall's is
         tau-b, which corrects for ties).
     top_tenth, top_50 : which share of the best tenth, or the best 50, the score finds, when the
-        same number are chosen by it in its good direction; a blind choice finds k / rows.
+        same number are chosen by it in its good direction; a blind choice, which a constant score
+        is, finds k / rows.
     """
 
     rows: int
@@ -74,6 +78,8 @@ def correlate(
 ) -> dict[str, RankCorrelation]:
     """Correlate columns of scores with what was measured of the same networks.
 
+    The figures of a column that is known of fewer than five networks are NaN.
+
     Columns that are known of the same networks share their resamples, so that their intervals can
     be compared.
 
@@ -87,17 +93,23 @@ def correlate(
 
     Raises
     ------
-    RecipeError : fewer than five networks have both.
+    RecipeError : no column is known of five networks.
     """
     directions = directions or {}
+    both = {name: np.isfinite(one) & np.isfinite(measured) for name, one in scores.items()}
+    rows = {name: int(known.sum()) for name, known in both.items()}
+    if rows and max(rows.values()) < LEAST_ROWS:
+        name = max(rows, key=lambda one: rows[one])
+        raise RecipeError(
+            f"'{name}' and the measured value are both known of {rows[name]} networks, and no "
+            f"other score of more; a rank correlation needs at least {LEAST_ROWS}"
+        )
     found = {}
     for name, values in scores.items():
-        known = np.isfinite(values) & np.isfinite(measured)
-        if known.sum() < LEAST_ROWS:
-            raise RecipeError(
-                f"'{name}' and the measured value are both known of {known.sum()} networks; a rank "
-                f"correlation needs at least {LEAST_ROWS}"
-            )
+        known = both[name]
+        if rows[name] < LEAST_ROWS:
+            found[name] = RankCorrelation(rows[name], *[UNKNOWN] * 4)
+            continue
         found[name] = _of_pair(
             _Side(values[known], directions.get(name, "maximize") == "maximize"),
             _Side(measured[known], direction == "maximize"),
@@ -112,15 +124,22 @@ def top_overlap(
 ) -> float:
     """Return the share of the best k by one value that are among the best k by another.
 
-    Of equal ones the earlier are chosen.  NaN unless 0 < k < networks.
+    It is the share that is expected where those that are equal at the border are chosen by chance,
+    by either value on its own.  NaN unless 0 < k < networks.
+
+    Parameters
+    ----------
+    first, second : (networks,), all known.
+    high : of each value, whether large ones are good.
 
     >>> top_overlap(np.array([1.0, 2, 3, 4]), np.array([4.0, 1, 2, 3]), 2)
     0.5
+    >>> top_overlap(np.ones(4), np.array([4.0, 1, 2, 3]), 2)
+    0.5
     """
-    if not 0 < k < len(first):
-        return math.nan
-    best = [set(_order(v, h)[:k].tolist()) for v, h in zip((first, second), high, strict=True)]
-    return len(best[0] & best[1]) / k
+    sides = _Side(first, high[0]), _Side(second, high[1])
+    once = np.ones((1, len(first)))
+    return float(_overlap_of(sides, once, [one.sums(once) for one in sides], k)[0])
 
 
 def spearman_matrix(columns: Mapping[str, Floats]) -> Floats:
@@ -158,19 +177,20 @@ class _Side:
         _, self.group = np.unique(values, return_inverse=True)
         self._ascending = np.argsort(self.group, kind="stable")
         self._starts = np.searchsorted(self.group[self._ascending], np.arange(self.group.max() + 1))
-        self._best_first = _order(values, high)
 
     def sums(self, counts: Floats) -> Floats:
         """Return how often each resample holds each value, ascending: (resamples, values)."""
         return np.add.reduceat(counts[:, self._ascending], self._starts, axis=1)
 
-    def chosen(self, counts: Floats, k: int) -> Floats:
-        """Return how often each row is among the best k of each resample."""
-        ordered = counts[:, self._best_first]
-        before = ordered.cumsum(axis=1) - ordered
-        taken = np.empty_like(counts)
-        taken[:, self._best_first] = np.clip(k - before, 0, ordered)
-        return taken
+    def chosen(self, counts: Floats, sums: Floats, k: int) -> Floats:
+        """Return how often each row is expected among the best k of each resample.
+
+        Of equal rows that have fewer places than they need, all are as likely.
+        """
+        upto = sums.cumsum(axis=1)
+        before = counts.shape[1] - upto if self.high else upto - sums
+        places = np.clip(k - before, 0, sums)
+        return np.asarray(counts * places[:, self.group] / np.maximum(sums, 1)[:, self.group])
 
 
 def _of_pair(first: _Side, second: _Side, resamples: int, seed: int) -> RankCorrelation:
@@ -208,7 +228,7 @@ def _drawn(
             [
                 _spearman_of(counts, (first.group, second.group), sums),
                 concordance.of(counts, sums),
-                *(_overlap_of(first, second, counts, k) for k in tops),
+                *(_overlap_of((first, second), counts, sums, k) for k in tops),
             ]
         )
 
@@ -287,13 +307,16 @@ def _places(values: Floats) -> npt.NDArray[np.float32]:
     return np.unique(values, return_inverse=True)[1].astype(np.float32)
 
 
-def _order(values: Floats, high: bool) -> npt.NDArray[np.intp]:
-    return np.argsort(-values if high else values, kind="stable")
-
-
-def _overlap_of(first: _Side, second: _Side, counts: Floats, k: int) -> Floats:
-    """Return :func:`top_overlap` of each resample, whose rows stand in the order of the rows."""
+def _overlap_of(
+    sides: tuple[_Side, _Side], counts: Floats, sums: Sequence[Floats], k: int
+) -> Floats:
+    """Return :func:`top_overlap` of each resample."""
     if not 0 < k < counts.shape[1]:
         return np.full(len(counts), math.nan)
-    both = np.minimum(first.chosen(counts, k), second.chosen(counts, k))
+    pairs = list(zip(sides, sums, strict=True))
+    first, second = (side.chosen(counts, of_value, k) for side, of_value in pairs)
+    expected = first * second / np.maximum(counts, 1)
+    # What a resample holds of one network alone is that network on both sides, not a tie.
+    alone = [of_value[:, side.group] == counts for side, of_value in pairs]
+    both = np.where(alone[0] & alone[1], np.minimum(first, second), expected)
     return np.asarray(both.sum(axis=1) / k)

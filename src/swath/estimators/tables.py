@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -125,9 +125,20 @@ class TableEstimator:
         return self.data.column(self._metric).direction
 
     @property
+    def directions(self) -> dict[str, Direction]:
+        """Which way each of the table's metrics is good; costs are not told."""
+        columns = self.data.columns.values()
+        return {one.metric: one.direction for one in columns if one.role != "cost"}
+
+    @property
     def budgets(self) -> tuple[int, ...]:
         """The budgets at which the score is known, ascending; empty where there is but one."""
         return self.data.budgets(self._metric)
+
+    def unit(self, name: str = "score") -> str:
+        """Return the unit of the score or of another metric; empty where there is none."""
+        metric = self._metric if name == "score" else name
+        return self.data.column(metric).unit if metric in self.data.metrics else ""
 
     def search_space(self) -> SearchSpace:
         """Return the space to search: the table's where it is complete, else its rows alone."""
@@ -167,6 +178,24 @@ class TableEstimator:
             name: values[row] for name, values in answers.metrics if not math.isnan(values[row])
         }
         return Evaluation(score, answers.column.direction, answers.cost(row), metrics)
+
+    def gap(
+        self, architecture: Architecture, names: Iterable[str], budget: int | None = None
+    ) -> str | None:
+        """Return that the table knows figures of these names, but one not of this architecture.
+
+        None where it knows them all, or has no column of that name at that budget.
+
+        Parameters
+        ----------
+        names : of costs, and of the metrics that an evaluation tells.
+        """
+        figures = self._answers(budget).figures
+        row = self.data.row(architecture)
+        for name in names:
+            if name in figures and math.isnan(figures[name][row]):
+                return f"table '{self.data.name}' has no {name} of this architecture"
+        return None
 
     @cached_property
     def _by_budget(self) -> dict[int | None, _Answers]:
@@ -210,6 +239,11 @@ class _Answers:
             tuple((one.metric, table.listed(one.name)) for one in others),
             {cost: table.listed(one.name) for cost, one in costs.items() if one is not None},
         )
+
+    @cached_property
+    def figures(self) -> dict[str, list[float]]:
+        """The lists by the names that objectives and constraints have for them."""
+        return {**dict(self.metrics), **self.costs, "score": self.scores}
 
     def cost(self, row: int) -> Cost:
         """Return the costs of a row; what the table does not tell stays None."""

@@ -56,6 +56,7 @@ class TrainedEstimator:
     device : as of :func:`swath.core.devices.pick`.
     threads : of torch on a CPU while it evaluates; None: as it is.
     latency : measure the time of a forward pass over one training window (or patch), too.
+    flops : count operations; without them the parameters of a network are known ten times as soon.
 
     Raises
     ------
@@ -71,6 +72,7 @@ class TrainedEstimator:
     device: str = "auto"
     threads: int | None = None
     latency: bool = False
+    flops: bool = True
 
     def __post_init__(self) -> None:
         if list(self.budgets) != sorted(set(self.budgets)) or any(b < 1 for b in self.budgets):
@@ -195,15 +197,19 @@ class TrainedEstimator:
     def _cost(self, network: nn.Module, task: Task) -> Cost:
         if task.patch is None:
             side = network.patch if isinstance(network, Patchwise) else self.training.window
-            flops = count_flops_per_pixel(network, task.bands)
         else:
             side = task.patch
-            flops = _patch_flops(network, task.bands, side)
+        flops = self._flops(network, task) if self.flops else None
         latency = None
         if self.latency:
             shape = (1, task.bands, side, side)
             latency = measure_latency(patch_network(network), shape, self.device).median
         return Cost(count_parameters(network), flops, latency=latency)
+
+    def _flops(self, network: nn.Module, task: Task) -> int:
+        if task.patch is None:
+            return count_flops_per_pixel(network, task.bands)
+        return _patch_flops(network, task.bands, task.patch)
 
     @contextlib.contextmanager
     def _alone(self, device: torch.device) -> Iterator[None]:

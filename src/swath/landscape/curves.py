@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.landscape.distance import Box, Line, boxes, linear_fit
-from swath.landscape.measure import Floats
+from swath.landscape.measure import Floats, same
 from swath.landscape.persistence import Persistence
 from swath.landscape.walks import autocorrelation
 
@@ -59,7 +59,7 @@ class Curves:
 
     def add_distribution(self, fitness: Floats) -> None:
         """Keep the histogram and the quantiles."""
-        bins = int(np.clip(np.sqrt(len(fitness)), *_BINS))
+        bins = 1 if same(fitness) else int(np.clip(np.sqrt(len(fitness)), *_BINS))
         counts, edges = np.histogram(fitness, bins)
         self.counts, self.edges = counts.tolist(), edges.tolist()
         self.quantiles = np.quantile(fitness, np.linspace(0, 1, _LEVELS)).tolist()

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Floats, Measure, bootstrap, undefined
+from swath.landscape.measure import Floats, Measure, bootstrap, computed, undefined
 
 __all__ = ["Box", "Line", "boxes", "distance_correlation", "distances_to_best", "linear_fit"]
 
@@ -92,7 +92,7 @@ def distance_correlation(
     columns = distances.astype(np.float64), merit - merit.mean()
     value = float(_correlations(*(column[None] for column in columns))[0])
     low, high = bootstrap(_correlations, *columns, resamples=resamples, rng=rng)
-    return Measure(value, low, high, count)
+    return computed(value, low, high, count)
 
 
 def linear_fit(distances: npt.NDArray[np.int64], fitness: Floats) -> Line | None:

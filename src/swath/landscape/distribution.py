@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from swath.landscape.measure import Floats
+from swath.landscape.measure import Floats, same
 
 __all__ = ["FAMILIES", "Fit", "akaike", "bayesian", "best_shares", "fit_distributions"]
 
@@ -122,7 +122,7 @@ def _fit(family: str, fitness: Floats) -> Fit:
 
 
 def _outside(family: str, fitness: Floats) -> str:
-    if np.ptp(fitness) == 0:
+    if same(fitness):
         return "fitness is the same of all models"
     if family == "beta" and not (fitness.min() > 0 and fitness.max() < 1):
         return "beta needs fitness between 0 and 1, both excluded"

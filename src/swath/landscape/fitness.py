@@ -98,10 +98,19 @@ class Landscape:
     ) -> Landscape:
         """Return the landscape of another figure of the same architectures.
 
+        Parameters
+        ----------
+        values : (n,), in the order of the architectures.
+
         Raises
         ------
-        RecipeError : it is not known of all of them.
+        RecipeError : it is not known of all of them, or they are more or fewer.
         """
+        if len(values) != len(self):
+            raise RecipeError(
+                f"'{metric}' has {len(values):,} values and {self.name} {len(self):,} models; "
+                "give one for each, in their order"
+            )
         unknown = int((~np.isfinite(values)).sum())
         if unknown:
             raise RecipeError(
@@ -215,7 +224,8 @@ def of_study(
 ) -> Landscape:
     """Return the landscape of a study's first objective, at the largest budget that was tried.
 
-    Of an architecture that was tried several times the first trial counts.
+    Of an architecture that was tried several times the first trial counts.  What its table has in
+    percent becomes shares of one, as in :func:`of_table`.
 
     Raises
     ------
@@ -225,17 +235,18 @@ def of_study(
     from swath import spaces
 
     objective = study.objectives[0]
+    unit = _unit(_unit_in(study, objective.name))
     fitness: dict[Architecture, float] = {}
     for trial in study.comparable:
         if trial.evaluation is not None:
-            fitness.setdefault(trial.architecture, objective.value(trial.evaluation))
+            fitness.setdefault(trial.architecture, objective.value(trial.evaluation) / unit)
     if not fitness:
         raise RunError("the study has no feasible trial yet, so that it has no landscape")
     stages: dict[int, dict[Architecture, float]] = {}
     for trial in study.trials:
         if trial.evaluation is not None and trial.budget is not None:
             stage = stages.setdefault(trial.budget, {})
-            stage.setdefault(trial.architecture, objective.value(trial.evaluation))
+            stage.setdefault(trial.architecture, objective.value(trial.evaluation) / unit)
     about = study.facts["space"]
     strategy = study.facts["strategy"]["name"]
     return of_mapping(
@@ -298,3 +309,11 @@ def _landscape(
 
 def _unit(unit: str) -> float:
     return 100.0 if unit == "percent" else 1.0
+
+
+def _unit_in(study: Study, name: str) -> str:
+    """Return the unit of a study's figure: its table's."""
+    from swath.study.scoring import table_of
+
+    table = table_of(study)
+    return "" if table is None else table.unit(name)

@@ -10,11 +10,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Measure", "bootstrap", "interval", "resamples_of", "student", "undefined"]
+__all__ = [
+    "Measure",
+    "bootstrap",
+    "computed",
+    "interval",
+    "resamples_of",
+    "same",
+    "student",
+    "undefined",
+]
 
 Floats = npt.NDArray[np.float64]
 
 _AT_ONCE = 2_000_000  # numbers drawn in one block of resamples
+_BEYOND = "fitness is too large, or differs too little, for computing with it"
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,29 @@ class Measure:
 def undefined(note: str, count: int = 0, of: str = "models") -> Measure:
     """Return the measure that is not defined, with the reason in words."""
     return Measure(None, count=count, of=of, note=note)
+
+
+def computed(
+    value: float,
+    low: float | None = None,
+    high: float | None = None,
+    count: int = 0,
+    of: str = "models",
+    note: str = "",
+) -> Measure:
+    """Return a figure that was computed; not defined where it is not finite."""
+    if math.isfinite(value):
+        return Measure(value, low, high, count, of, note=note)
+    return undefined(_BEYOND, count, of)
+
+
+def same(values: npt.ArrayLike) -> bool:
+    """Whether values are equal up to rounding, to one part in a million million."""
+    known = np.asarray(values, np.float64)
+    if not known.size:
+        return True
+    with np.errstate(over="ignore"):
+        return bool(np.ptp(known) <= 1e-12 * np.abs(known).max())
 
 
 def resamples_of(

@@ -10,7 +10,7 @@ from swath.core.errors import RecipeError
 from swath.landscape import network, optima, walks
 from swath.landscape.curves import Curves
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Floats, Measure, bootstrap, undefined
+from swath.landscape.measure import Floats, Measure, bootstrap, computed, undefined
 from swath.landscape.persistence import persistence
 
 __all__ = ["distribution_measures", "optima_measures", "persistence_measures", "walk_measures"]
@@ -27,8 +27,8 @@ def distribution_measures(
     spreads = bootstrap(_deviations, fitness, resamples=resamples, rng=rng)
     best = float(fitness[landscape.merit.argmax()])
     return {
-        "mean": Measure(float(fitness.mean()), *means, count),
-        "deviation": Measure(float(fitness.std(ddof=1)), *spreads, count),
+        "mean": computed(float(fitness.mean()), *means, count),
+        "deviation": computed(float(fitness.std(ddof=1)), *spreads, count),
         "best": Measure(best, count=count),
     }
 
@@ -55,7 +55,7 @@ def walk_measures(
         "autocorrelation_walks": plain,
         "autocorrelation_exact": undefined("fitness is the same of all models", degrees)
         if exact is None
-        else Measure(float(exact[1]), count=degrees),
+        else computed(float(exact[1]), count=degrees),
         "ruggedness": walks.ruggedness(rho),
         "ruggedness_walks": walks.ruggedness(plain),
         "correlation_length": walks.correlation_length(rho),

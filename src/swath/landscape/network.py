@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Measure, bootstrap, undefined
+from swath.landscape.measure import Measure, bootstrap, same, undefined
 from swath.landscape.optima import Optima
 
 __all__ = ["OptimaNetwork", "global_optima_reached", "misled_genes", "optima_network", "parts"]
@@ -92,6 +92,8 @@ def misled_genes(landscape: Landscape) -> Measure:
     Whitley, "Fundamental principles of deception in genetic search" (FOGA 1991).
     """
     codes, merit = landscape.codes, landscape.merit
+    if same(merit):
+        return undefined("fitness is the same of all models", len(codes))
     winners = []
     for column in codes.T:
         counts = np.bincount(column)

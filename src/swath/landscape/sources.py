@@ -72,7 +72,7 @@ def open_landscapes(
             notes=() if guessed is None else guessed.notes,
         )
         if columns:
-            measured = scoring.of_table(opened, metric)
+            measured = scoring.of_table(opened, metric, budget=budget)
     else:
         if metric is not None or budget is not None:
             raise RecipeError("a study has its own objective; leave out metric and budget")

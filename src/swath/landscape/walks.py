@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from swath.core.errors import RecipeError
 from swath.landscape.fitness import Landscape
-from swath.landscape.measure import Floats, Measure, student, undefined
+from swath.landscape.measure import Floats, Measure, computed, student, undefined
 
 __all__ = [
     "autocorrelation",
@@ -140,8 +140,8 @@ def pooled_autocorrelation(series: Floats) -> Measure:
     reach = _jackknife(*blocks)
     note = f"the interval is of {walks * cuts} blocks of {length} steps" if cuts > 1 else ""
     if reach is None:
-        return Measure(value, count=walks, of="walks")
-    return Measure(value, max(value - reach, -1), min(value + reach, 1), walks, "walks", note=note)
+        return computed(value, count=walks, of="walks")
+    return computed(value, max(value - reach, -1), min(value + reach, 1), walks, "walks", note=note)
 
 
 def _jackknife(above: Floats, below: Floats) -> float | None:

@@ -10,7 +10,7 @@ from html import escape
 import numpy as np
 
 from swath.landscape.footprint import LABELS, Footprint
-from swath.landscape.measure import Measure
+from swath.landscape.measure import Measure, same
 from swath.report.charts import Series, line_chart, ticks
 
 __all__ = [
@@ -77,7 +77,7 @@ def radar(several: Sequence[Footprint], size: tuple[float, float] = (760, 470)) 
 
 
 def _axis_end(measures: Sequence[Measure | None]) -> float | None:
-    """Return a round number that no value lies beyond."""
+    """Return a round number that no value lies beyond; None where there is none, or it is 0."""
     known = [
         one.value if one.high is None else one.high
         for one in measures
@@ -87,7 +87,8 @@ def _axis_end(measures: Sequence[Measure | None]) -> float | None:
     if most is None or most <= 0:
         return None
     power = 10.0 ** math.floor(math.log10(most))
-    return next(round(f * power, 12) for f in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if f * power >= most)
+    ends = (f * power for f in (1, 1.5, 2, 3, 4, 5, 6, 8, 10))
+    return round(next(end for end in ends if end >= most), 12) or None
 
 
 def _shown(one: Footprint, name: str, several: Sequence[Footprint]) -> Measure | None:
@@ -137,7 +138,7 @@ def _outline(
 def density_chart(one: Footprint) -> str | None:
     """Return the density of fitness: the histogram as steps, and the fits."""
     curves = one.curves
-    if len(curves.edges) < 2 or curves.quantiles[0] == curves.quantiles[-1]:
+    if len(curves.edges) < 2 or same(curves.quantiles):
         return None
     widths = np.diff(curves.edges)
     heights = np.array(curves.counts) / (sum(curves.counts) * widths)
@@ -157,7 +158,7 @@ def density_chart(one: Footprint) -> str | None:
 def cumulative_chart(one: Footprint) -> str | None:
     """Return the share of models that are at most so fit, and the fits."""
     levels = one.curves.quantiles
-    if len(levels) < 2 or levels[0] == levels[-1]:
+    if len(levels) < 2 or same(levels):
         return None
     series = [Series("models", levels, np.linspace(0, 1, len(levels)).tolist())]
     grid = np.linspace(levels[0], levels[-1], _GRID)
@@ -236,7 +237,7 @@ def distance_chart(one: Footprint, size: tuple[float, float] = (520, 260)) -> st
         return None
     left, right, top, bottom = 52.0, size[0] - 18, 40.0, size[1] - 46
     values = [value for box in boxes for value in (box.least, box.most)]
-    room = 0.05 * (max(values) - min(values)) or 0.5
+    room = 0.5 if same(values) else 0.05 * (max(values) - min(values))
     low, high = min(values) - room, max(values) + room
     far = max(box.distance for box in boxes)
     pitch = (right - left) / (far + 1)
@@ -287,7 +288,7 @@ def distance_chart(one: Footprint, size: tuple[float, float] = (520, 260)) -> st
 
 def _spread(one: Footprint) -> tuple[float, float]:
     low, high = one.curves.quantiles[0], one.curves.quantiles[-1]
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
+    return (low - 0.5, high + 0.5) if same((low, high)) else (low, high)
 
 
 def _interval(measure: Measure) -> str:

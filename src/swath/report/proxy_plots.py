@@ -88,13 +88,13 @@ def _spread(axes: Axes, x: Floats) -> None:
 
 def _draw_trend(axes: Axes, x: Floats, y: Floats) -> None:
     """Draw the median of groups of networks with neighbouring scores."""
-    groups = np.array_split(np.argsort(x, kind="stable"), min(20, len(x) // 15))
-    if len(groups) >= 4:
-        points = np.array([(np.median(x[group]), np.median(y[group])) for group in groups])
-        axes.plot(
-            *points.T, color=ORANGE, lw=1.8, label=f"median of each of {len(groups)} equal groups"
-        )
-        axes.legend(loc="best", fontsize=9)
+    count = min(20, len(x) // 15)
+    if count < 4:
+        return
+    groups = np.array_split(np.argsort(x, kind="stable"), count)
+    points = np.array([(np.median(x[group]), np.median(y[group])) for group in groups])
+    axes.plot(*points.T, color=ORANGE, lw=1.8, label=f"median of each of {count} equal groups")
+    axes.legend(loc="best", fontsize=9)
 
 
 def relations(columns: Mapping[str, Floats]) -> tuple[list[str], Floats]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swath.core.history import Objective, Trial
+from swath.landscape.measure import same
 from swath.report.pictures import BLUE, GREY, ORANGE, SOFT, STYLE, save
 from swath.study.pareto import non_dominated
 from swath.study.studies import Study
@@ -140,7 +141,7 @@ def _draw_batches(study: Study, axes: Axes) -> bool:
 def _draw_scores(study: Study, axes: Axes) -> bool:
     objective = study.objectives[0]
     values = [_value(objective, trial) for trial in study.comparable]
-    bins = min(40, max(5, round(2 * len(values) ** 0.5)))
+    bins = 1 if same(values) else min(40, max(5, round(2 * len(values) ** 0.5)))
     axes.hist(values, bins=bins, color=BLUE, alpha=0.85, edgecolor="white", linewidth=0.6)
     median = float(np.median(values))
     axes.axvline(median, color=ORANGE, linewidth=1.6, label=f"median {median:.5g}")

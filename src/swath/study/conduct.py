@@ -19,7 +19,7 @@ from swath.study.store import load, names
 from swath.study.studies import Study
 from swath.study.study_recipe import StudyRecipe, resolve_study
 
-__all__ = ["find_studies", "open_study", "run_study"]
+__all__ = ["find_studies", "open_study", "run_study", "studies_at", "study_places"]
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -108,20 +108,51 @@ def open_study(store: PathLike, name: str | None = None) -> Study:
 def find_studies(store: PathLike) -> list[tuple[PathLike, str]]:
     """Return (store, name) of the studies in a folder, the folders in it, or a database.
 
+    The study of a run folder whose recipe names a database is in that database.
+
     Raises
     ------
-    RunError : there is no such folder or database.
+    RunError : there is no such folder or database, or one of them cannot be read.
+    """
+    found = [one for place in study_places(store) for one in studies_at(place)]
+    return list(dict.fromkeys(found))
+
+
+def study_places(store: PathLike) -> list[PathLike]:
+    """Return the database, or those of a folder and the folders in it that may have studies.
+
+    Nothing is read but whether there is a journal or a recipe.
+
+    Raises
+    ------
+    RunError : there is no such folder.
     """
     if is_url(store):
-        return [(store, name) for name in sorted(names(store))]
+        return [store]
     folder = Path(store)
     if not folder.exists():
         raise RunError(f"there is no folder {store}")
-    found: list[tuple[PathLike, str]] = []
-    for place in [folder, *(sorted(folder.iterdir()) if folder.is_dir() else [])]:
-        if journal_path(place).is_file() and (place == folder or place.is_dir()):
-            found += [(place, name) for name in names(place)]
-    return found
+    below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
+    return [
+        place
+        for place in [folder, *below]
+        if journal_path(place).is_file() or (place / "recipe.yaml").is_file()
+    ]
+
+
+def studies_at(place: PathLike) -> list[tuple[PathLike, str]]:
+    """Return (store, name) of the studies of one database or run folder; none of other folders.
+
+    Raises
+    ------
+    RunError : it cannot be read.
+    """
+    where, name = _place(place)
+    if name is not None:
+        return [(where, name)]
+    if not is_url(where) and not journal_path(where).is_file():
+        return []
+    return [(where, one) for one in sorted(names(where))]
 
 
 def _resolved(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from swath.core.errors import Infeasible, NothingToSample, RecipeError, nearest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from swath.estimators.base import Estimator
     from swath.spaces.base import SearchSpace
 
-__all__ = ["Limits", "restricted"]
+__all__ = ["Limits", "gap_of", "restricted"]
 
 Limits = Mapping[str, float]
 """{"min": ..., "max": ...}, one of them or both; both belong to what is allowed."""
@@ -43,6 +43,23 @@ def restricted(
     return Restricted(space, Condition(_beyond(estimator, constraints)), why)
 
 
+def gap_of(
+    estimator: Estimator,
+    architecture: Architecture,
+    names: Iterable[str],
+    budget: int | None = None,
+) -> str | None:
+    """Return which of these figures a table lacks of an architecture, in words; None: none.
+
+    Figures that the table has no column of do not count.
+    """
+    from swath.estimators.tables import TableEstimator
+
+    if not isinstance(estimator, TableEstimator):
+        return None
+    return estimator.gap(architecture, names, budget)
+
+
 def _check(name: str, limits: Limits) -> None:
     if name not in _COSTS:
         raise RecipeError(
@@ -68,12 +85,17 @@ def _check(name: str, limits: Limits) -> None:
 def _beyond(
     estimator: Estimator, constraints: Mapping[str, Limits]
 ) -> Callable[[Architecture], float]:
-    """Return by how much an architecture is beyond the limits, as a share of them, summed up."""
+    """Return by how much an architecture is beyond the limits, as a share of them, summed up.
+
+    Beyond all limits is one of which a constrained figure is not known.
+    """
 
     def excess(architecture: Architecture) -> float:
         try:
             cost = estimator.cost(architecture)
         except Infeasible:
+            return math.inf
+        if gap_of(estimator, architecture, constraints) is not None:
             return math.inf
         return sum(_miss(_figure(cost, name), limits) for name, limits in constraints.items())
 

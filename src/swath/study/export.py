@@ -28,7 +28,8 @@ def rows(study: Study) -> list[dict[str, Any]]:
 
     Genes are called ``gene.NAME``, objectives by their names, and what else the estimator told
     ``metric.NAME``; ``seconds`` is what the evaluation took, as the estimator states it, and
-    ``proposing_seconds`` the trial's share in what the strategy took for its batch.
+    ``proposing_seconds`` the trial's share in what the strategy took for its batch;
+    ``architecture`` is all genes as JSON, as ``swath score --architectures`` reads it.
     """
     named = [_row(study, record) for record in study.records]
     columns = list(dict.fromkeys(column for row in named for column in row))
@@ -90,4 +91,5 @@ def _row(study: Study, record: Record) -> dict[str, Any]:
         "wall_seconds": record.seconds,
         "proposing_seconds": record.proposing,
         "reason": trial.reason,
+        "architecture": trial.architecture.to_json(),
     }

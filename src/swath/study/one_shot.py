@@ -101,6 +101,7 @@ def _allowed_part(space: SearchSpace, task: Task, recipe: Recipe) -> Restricted 
         recipe.training,
         device=recipe.device,
         latency="latency" in settings.constraints,
+        flops="flops" in settings.constraints,
     )
     part = restricted(space, estimator, settings.limits())
     assert isinstance(part, Restricted)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from swath import estimators, spaces, strategies
 from swath.core.errors import RecipeError, nearest
-from swath.core.history import Objective
+from swath.core.history import Objective, direction_of
 from swath.core.registry import Registry
 from swath.study.patch_tasks import PatchTaskSettings, open_patches
 from swath.study.scorers import with_scores
+from swath.study.scoring import directions_of
 from swath.study.settings import Strict, TaskSettings, resolve_as
 from swath.study.study_recipe import StudyRecipe
 from swath.study.task_section import AnyTaskSettings, make_task
@@ -27,7 +28,6 @@ __all__ = ["Parts", "create_part", "make_parts"]
 
 T = TypeVar("T")
 Progress = Callable[[dict[str, Any]], None]
-_COSTS = ("parameters", "flops", "latency", "seconds")
 
 
 class Parts(NamedTuple):
@@ -179,12 +179,8 @@ def _space(recipe: StudyRecipe, estimator: Estimator) -> SearchSpace:
 def _objectives(recipe: StudyRecipe, estimator: Estimator) -> tuple[Objective, ...]:
     if not recipe.objectives:
         raise RecipeError("a study needs at least one objective, such as score")
-
-    def direction(name: str) -> Any:
-        if name == "score":
-            return estimator.direction
-        return "minimize" if name in _COSTS else "maximize"
-
+    told = directions_of(estimator)
     return tuple(
-        Objective(one.name, one.direction or direction(one.name)) for one in recipe.objectives
+        Objective(one.name, one.direction or direction_of(one.name, told))
+        for one in recipe.objectives
     )

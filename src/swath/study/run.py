@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swath.core.architecture import Architecture
-from swath.core.errors import RunError
+from swath.core.errors import RunError, nearest
 from swath.core.files import append_json_line, check_writable, read_json, write_json, write_text
 from swath.data.scaling import Scaling
 
@@ -120,6 +120,10 @@ class RunFolder:
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """Open an existing run; raise :class:`RunError` where there is none."""
         folder = cls(Path(path))
+        if not folder.path.exists():
+            there = folder.path.parent.glob("*/recipe.yaml")
+            close = nearest(folder.path.name, (file.parent.name for file in there))
+            raise RunError(f"there is no run folder {path}{close}")
         if not folder.recipe.is_file():
             raise RunError(f"{path} is no run folder: it has no recipe.yaml")
         return folder

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,24 +13,35 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.architecture import Architecture
-from swath.core.errors import RecipeError, RunError, nearest
+from swath.core.errors import RecipeError, RunError, SwathError, nearest
 from swath.core.evaluation import Direction
-from swath.core.history import Trial
+from swath.core.history import Trial, direction_of
 from swath.core.seeds import derive
+from swath.estimators import proxies
 from swath.estimators._table import Table
 from swath.estimators.factors import factors, trivial_rivals
 from swath.estimators.rank_correlation import RankCorrelation, correlate
 from swath.estimators.scored import SIZES, ScoreColumns
+from swath.estimators.tables import TableEstimator
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from swath.estimators.base import Estimator
     from swath.spaces.base import SearchSpace
     from swath.study.studies import Study
     from swath.tasks.scene import SceneTask
     from swath.tasks.tiles import TileTask
 
-__all__ = ["Measured", "of_study", "of_table", "random_batch", "task_batch"]
+__all__ = [
+    "Measured",
+    "directions_of",
+    "of_study",
+    "of_table",
+    "random_batch",
+    "table_of",
+    "task_batch",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -124,7 +136,7 @@ class Measured:
         return correlation if alike else -correlation
 
     def only(self, patterns: Sequence[str]) -> Measured:
-        """Return the same with the scores of these names and patterns, and the rivals.
+        """Return the same with the scores of these names, else patterns, and the rivals.
 
         Raises
         ------
@@ -132,7 +144,8 @@ class Measured:
         """
         kept = dict.fromkeys(self.rivals)
         for pattern in patterns:
-            matching = fnmatch.filter(self.scores, pattern)
+            exact = pattern in self.scores
+            matching = [pattern] if exact else fnmatch.filter(self.scores, pattern)
             if not matching:
                 raise RecipeError(
                     f"{self.name} has no column '{pattern}'{nearest(pattern, self.scores)}; it "
@@ -142,18 +155,28 @@ class Measured:
         return dataclasses.replace(self, scores={name: self.scores[name] for name in kept})
 
 
-def of_table(table: Table, metric: str | None = None, own: ScoreColumns | None = None) -> Measured:
+def of_table(
+    table: Table,
+    metric: str | None = None,
+    own: ScoreColumns | None = None,
+    *,
+    budget: int | None = None,
+) -> Measured:
     """Return what a table measured, beside its proxies, and scores of one's own if given.
 
     With scores of one's own only the architectures that have them count, and the table's proxies
     of the same names are called "NAME (table)".
 
+    Parameters
+    ----------
+    metric, budget : None: the table's first, and its largest.
+
     Raises
     ------
     UnknownName : the table has no such metric.
-    RecipeError : none of the architectures with scores is in the table.
+    RecipeError : it has no such budget, or none of the architectures with scores.
     """
-    column = table.column(table.metrics[0] if metric is None else metric)
+    column = table.column(table.metrics[0] if metric is None else metric, budget)
     architectures = table.architectures
     rows = np.arange(len(table))
     scores: dict[str, Floats] = {}
@@ -228,7 +251,8 @@ def of_study(study: Study, own: ScoreColumns | None = None) -> Measured:
         for name in dict.fromkeys(key for one in evaluations for key in one.metrics)
     }
     others = given if own is not None else told
-    directions = {} if own is None else {name: own.direction(name) for name in given}
+    way = _directions_in(study) if own is None else own.direction
+    directions = {name: way(name) for name in others if name not in rivals}
     return Measured(
         study.name,
         objective.name,
@@ -239,6 +263,43 @@ def of_study(study: Study, own: ScoreColumns | None = None) -> Measured:
         tuple(rivals),
         factors(space, chosen),
     )
+
+
+def directions_of(estimator: Estimator) -> dict[str, Direction]:
+    """Return which way the figures of an estimator are good, of those of which it says so.
+
+    See :func:`swath.core.history.direction_of` for the others.
+    """
+    from swath.estimators.proxy import ProxyEstimator
+
+    told: dict[str, Direction] = {}
+    if isinstance(estimator, TableEstimator):
+        told = estimator.directions
+    elif isinstance(estimator, ProxyEstimator):
+        told = {name: proxies.get(name).direction for name in estimator.metrics}
+    return {**told, "score": estimator.direction}
+
+
+def table_of(study: Study) -> TableEstimator | None:
+    """Return the table in which a study looked its networks up; None: it did not, or it is gone."""
+    about = study.facts.get("estimator", {})
+    if about.get("name") not in ("table", TableEstimator.__name__):
+        return None
+    with contextlib.suppress(SwathError, TypeError):
+        estimator = TableEstimator(**about["options"])
+        _ = estimator.data
+        return estimator
+    return None
+
+
+def _directions_in(study: Study) -> Callable[[str], Direction]:
+    """Return what tells which way a figure of a study's trials is good."""
+    table = table_of(study)
+    told = {} if table is None else table.directions
+    if study.facts.get("estimator", {}).get("name") in ("proxy", "ProxyEstimator"):
+        told = {name: proxies.get(name).direction for name in proxies.names()}
+    told |= {one.name: one.direction for one in study.objectives}
+    return lambda name: direction_of(name, told)
 
 
 def _number(value: object) -> float:
@@ -258,7 +319,8 @@ def _joined(
     if not found:
         raise RecipeError(
             f"none of the {len(own):,} architectures with scores is in {where}; score those that "
-            "are, with 'swath score --table'"
+            "are, with 'swath score --table', or with --architectures those that 'swath study "
+            "export' writes"
         )
     places, chosen = np.array(found).T
     return {name: values[places] for name, values in own.columns.items()}, chosen

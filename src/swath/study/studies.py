@@ -25,7 +25,7 @@ from swath.core.errors import RecipeError, RunError
 from swath.core.evaluation import Evaluation
 from swath.core.history import History, Objective, Proposal, Trial
 from swath.core.seeds import derive
-from swath.study.constraints import Limits, restricted
+from swath.study.constraints import Limits, gap_of, restricted
 from swath.study.describe import describe_study
 from swath.study.pareto import non_dominated
 from swath.study.scorers import with_scores
@@ -139,8 +139,8 @@ def run_study(
     """Run a study until it has ``trials`` trials, or continue it.
 
     The same call continues a study that was interrupted; with more ``trials`` one that was
-    complete.  Infeasible trials (out of memory, a score that is no number, a worker that died three
-    times) count, with the reason.
+    complete.  Infeasible trials (out of memory, a score that is no number, a gap in a table, a
+    worker that died three times) count, with the reason.
 
     Parameters
     ----------
@@ -182,7 +182,9 @@ def run_study(
         "seed": seed,
     }
     with open_store(store, name, about, space.genes, goals) as (kept, records):
-        course = _Course(searched, strategy, goals, seed, kept, records, progress or _silent)
+        course = _Course(
+            searched, strategy, estimator, goals, seed, kept, records, progress or _silent
+        )
         if not course.complete(trials):
             with closing(_executor(estimator, workers, scheduler)) as executor:
                 course.run(trials, executor)
@@ -212,6 +214,7 @@ class _Course:
         self,
         space: SearchSpace,
         strategy: Strategy,
+        estimator: Estimator,
         goals: tuple[Objective, ...],
         seed: int,
         store: Store | None,
@@ -219,7 +222,7 @@ class _Course:
         progress: Progress,
     ) -> None:
         self._space, self._strategy, self._goals, self._seed = space, strategy, goals, seed
-        self._store, self._progress = store, progress
+        self._estimator, self._store, self._progress = estimator, store, progress
         self._done = {record.trial.number: record for record in records}
         self._proposing = 0.0  # seconds
         self._best: float | None = None
@@ -331,10 +334,12 @@ class _Course:
         return dict(zip(unfinished, fresh, strict=False))
 
     def _judged(self, proposal: Proposal, outcome: Outcome) -> Trial:
-        """Return the trial of an outcome; a figure that is no number makes it infeasible."""
+        """Return the trial of an outcome; what is missing or no number makes it infeasible."""
         evaluation, reason = outcome.evaluation, outcome.reason
         if evaluation is not None:
-            reason = _problem(evaluation, self._goals)
+            names = [goal.name for goal in self._goals]
+            gap = gap_of(self._estimator, proposal.architecture, names, proposal.budget)
+            reason = gap or _problem(evaluation, self._goals)
             evaluation = None if reason else Evaluation.from_dict(plain(evaluation.to_dict()))
         return Trial(outcome.number, proposal, evaluation, reason)
 

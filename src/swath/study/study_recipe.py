@@ -30,7 +30,8 @@ class ObjectiveSettings(Strict):
     ----------
     name : "score", "parameters", "flops", "latency", "seconds", or a further figure that the
         estimator tells.
-    direction : None: as the estimator says for the score, small for costs, else large.
+    direction : None: small for costs; else as the estimator says (a table's columns have theirs);
+        of what it does not say small for losses and errors, by their names, else large.
     """
 
     name: str = "score"
