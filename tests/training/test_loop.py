@@ -473,7 +473,7 @@ def test_the_published_schedule_of_hytas(
         assert rates[epoch] == pytest.approx(1e-5 + (3.125e-4 - 1e-5) * fallen)
 
 
-def test_a_warm_up_in_updates_is_as_long_however_long_the_training(make_task: MakeTask) -> None:
+def test_a_warm_up_in_updates_is_as_long_however_long_the_training() -> None:
     for iterations in (20, 200):
         made = settings(iterations=iterations, schedule="warm-poly", warmup=10, first_rate=0.001)
         assert made.rate(0) == pytest.approx(0.001)

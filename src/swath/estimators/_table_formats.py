@@ -159,8 +159,8 @@ _HYTAS_PROXIES = (
     "dss", "grasp", "snip", "zico", "grad_norm", "fisher", "synflow", "jacob_cov",
     "zico_modified", "zico_act", "t_cet", "NASWOT", "croze", "m_size", "logsynflow",
 )  # fmt: skip
-_HYTAS_OWN_SPLITS = ("hytas_ksc", "hytas_salinas")
-_OWN_SPLITS = (
+_SPLIT_ANEW = ("hytas_ksc", "hytas_salinas")
+_SPLIT_ANEW_NOTE = (
     "each training drew its own split, and each of its five processes another one, so that some "
     "test pixels were trained on: OA is too high, and differs between networks by the split too"
 )
@@ -212,7 +212,7 @@ def _hytas(name: str, paths: Sequence[Path]) -> Table:
     ]
     again = [rows[key][1] if len(rows[key]) > 1 else -1 for key in keys]
     repeated = sum(row >= 0 for row in again)
-    notes: tuple[str, ...] = (_OWN_SPLITS,) if name in _HYTAS_OWN_SPLITS else ()
+    notes: tuple[str, ...] = (_SPLIT_ANEW_NOTE,) if name in _SPLIT_ANEW else ()
     if repeated:
         second = np.where(np.array(again) >= 0, trained.numbers("OA")[again], np.nan)
         columns.append(

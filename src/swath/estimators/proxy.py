@@ -89,6 +89,11 @@ class ProxyEstimator:
         return proxies.get(self.proxy).direction
 
     @property
+    def directions(self) -> dict[str, Direction]:
+        """Which way each of the further proxies is good."""
+        return {name: proxies.get(name).direction for name in self.metrics}
+
+    @property
     def budgets(self) -> tuple[int, ...]:
         """A proxy has but one."""
         return ()

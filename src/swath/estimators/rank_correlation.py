@@ -43,7 +43,7 @@ class Estimate:
     high: float
 
 
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+_UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def correlate(
     for name, values in scores.items():
         known = both[name]
         if rows[name] < LEAST_ROWS:
-            found[name] = RankCorrelation(rows[name], *[UNKNOWN] * 4)
+            found[name] = RankCorrelation(rows[name], *[_UNKNOWN] * 4)
             continue
         found[name] = _of_pair(
             _Side(values[known], directions.get(name, "maximize") == "maximize"),

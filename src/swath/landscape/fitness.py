@@ -313,7 +313,7 @@ def _unit(unit: str) -> float:
 
 def _unit_in(study: Study, name: str) -> str:
     """Return the unit of a study's figure: its table's."""
-    from swath.study.scoring import table_of
+    from swath.study.directions import table_of
 
     table = table_of(study)
     return "" if table is None else table.unit(name)

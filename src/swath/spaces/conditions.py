@@ -9,7 +9,7 @@ import numpy as np
 from swath.core.architecture import Architecture
 from swath.spaces.base import SearchSpace
 
-__all__ = ["Condition", "mended"]
+__all__ = ["Condition", "drawn", "mended"]
 
 
 class Condition:
@@ -60,3 +60,24 @@ def mended(
         else:
             return None
     return architecture
+
+
+def drawn(
+    space: SearchSpace, condition: Condition, rng: np.random.Generator, *, plain: int, changed: int
+) -> Architecture | None:
+    """Draw an architecture that meets a condition; None where none is found.
+
+    Parameters
+    ----------
+    plain : draws of the space, of which the first that meets it is taken.
+    changed : draws after these that are changed until they meet it (:func:`mended`).
+    """
+    for _ in range(plain):
+        architecture = space.sample(rng)
+        if condition(architecture):
+            return architecture
+    for _ in range(changed):
+        found = mended(space, space.sample(rng), condition, rng)
+        if found is not None:
+            return found
+    return None

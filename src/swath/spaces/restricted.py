@@ -14,14 +14,14 @@ from swath.core.architecture import Architecture, Value
 from swath.core.errors import InvalidArchitecture, NothingToSample
 from swath.spaces._within import Within
 from swath.spaces.base import SearchSpace
-from swath.spaces.conditions import Condition, mended
+from swath.spaces.conditions import Condition, drawn
 
 __all__ = ["Listed", "Restricted"]
 
 # Differences between genes that are held at once while neighbours are found: 64 MB.
 _BLOCK = 64_000_000
 _PLAIN = 100  # draws that a condition may refuse before draws are changed until they meet it,
-_MENDED = 20  # and of these, before it is given up
+_CHANGED = 20  # and of these, before it is given up
 
 
 class Restricted(Within):
@@ -72,20 +72,19 @@ class Restricted(Within):
         ------
         NothingToSample : so many draws as ``attempts`` were refused, or could not be changed so.
         """
-        condition = self.allows if isinstance(self.allows, Condition) else None
-        attempts = self.attempts if condition is None else min(self.attempts, _PLAIN)
-        for _ in range(attempts):
-            architecture = self.space.sample(rng)
-            if self._allowed(architecture):
-                return architecture
-        for _ in range(_MENDED if condition is not None else 0):
-            assert condition is not None
-            found = mended(self.space, self.space.sample(rng), condition, rng)
+        attempts, missed = self.attempts, ""
+        if isinstance(self.allows, Condition):
+            attempts = min(self.attempts, _PLAIN)
+            found = drawn(self.space, self.allows, rng, plain=attempts, changed=_CHANGED)
             if found is not None:
                 return found
-        missed = ""
-        if condition is not None:
-            missed = f" (the nearest that was found is {100 * condition.least():.3g} % beyond it)"
+            least = 100 * self.allows.least()
+            missed = f" (the nearest that was found is {least:.3g} % beyond it)"
+        else:
+            for _ in range(attempts):
+                architecture = self.space.sample(rng)
+                if self._allowed(architecture):
+                    return architecture
         raise NothingToSample(
             f"none of {attempts} architectures drawn from space '{self.name}' meets the "
             f"restriction to {self.why}{missed}; loosen it"

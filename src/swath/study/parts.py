@@ -11,9 +11,9 @@ from swath import estimators, spaces, strategies
 from swath.core.errors import RecipeError, nearest
 from swath.core.history import Objective, direction_of
 from swath.core.registry import Registry
+from swath.study.directions import directions_of
 from swath.study.patch_tasks import PatchTaskSettings, open_patches
 from swath.study.scorers import with_scores
-from swath.study.scoring import directions_of
 from swath.study.settings import Strict, TaskSettings, resolve_as
 from swath.study.study_recipe import StudyRecipe
 from swath.study.task_section import AnyTaskSettings, make_task

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,21 +12,19 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.architecture import Architecture
-from swath.core.errors import RecipeError, RunError, SwathError, nearest
+from swath.core.errors import RecipeError, RunError, nearest
 from swath.core.evaluation import Direction
-from swath.core.history import Trial, direction_of
+from swath.core.history import Trial
 from swath.core.seeds import derive
-from swath.estimators import proxies
 from swath.estimators._table import Table
 from swath.estimators.factors import factors, trivial_rivals
 from swath.estimators.rank_correlation import RankCorrelation, correlate
 from swath.estimators.scored import SIZES, ScoreColumns
-from swath.estimators.tables import TableEstimator
+from swath.study.directions import directions_in
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from swath.estimators.base import Estimator
     from swath.spaces.base import SearchSpace
     from swath.study.studies import Study
     from swath.tasks.scene import SceneTask
@@ -35,11 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Measured",
-    "directions_of",
     "of_study",
     "of_table",
     "random_batch",
-    "table_of",
     "task_batch",
 ]
 
@@ -251,7 +246,7 @@ def of_study(study: Study, own: ScoreColumns | None = None) -> Measured:
         for name in dict.fromkeys(key for one in evaluations for key in one.metrics)
     }
     others = given if own is not None else told
-    way = _directions_in(study) if own is None else own.direction
+    way = directions_in(study) if own is None else own.direction
     directions = {name: way(name) for name in others if name not in rivals}
     return Measured(
         study.name,
@@ -263,43 +258,6 @@ def of_study(study: Study, own: ScoreColumns | None = None) -> Measured:
         tuple(rivals),
         factors(space, chosen),
     )
-
-
-def directions_of(estimator: Estimator) -> dict[str, Direction]:
-    """Return which way the figures of an estimator are good, of those of which it says so.
-
-    See :func:`swath.core.history.direction_of` for the others.
-    """
-    from swath.estimators.proxy import ProxyEstimator
-
-    told: dict[str, Direction] = {}
-    if isinstance(estimator, TableEstimator):
-        told = estimator.directions
-    elif isinstance(estimator, ProxyEstimator):
-        told = {name: proxies.get(name).direction for name in estimator.metrics}
-    return {**told, "score": estimator.direction}
-
-
-def table_of(study: Study) -> TableEstimator | None:
-    """Return the table in which a study looked its networks up; None: it did not, or it is gone."""
-    about = study.facts.get("estimator", {})
-    if about.get("name") not in ("table", TableEstimator.__name__):
-        return None
-    with contextlib.suppress(SwathError, TypeError):
-        estimator = TableEstimator(**about["options"])
-        _ = estimator.data
-        return estimator
-    return None
-
-
-def _directions_in(study: Study) -> Callable[[str], Direction]:
-    """Return what tells which way a figure of a study's trials is good."""
-    table = table_of(study)
-    told = {} if table is None else table.directions
-    if study.facts.get("estimator", {}).get("name") in ("proxy", "ProxyEstimator"):
-        told = {name: proxies.get(name).direction for name in proxies.names()}
-    told |= {one.name: one.direction for one in study.objectives}
-    return lambda name: direction_of(name, told)
 
 
 def _number(value: object) -> float:

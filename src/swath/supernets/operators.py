@@ -12,7 +12,7 @@ import numpy as np
 from swath.core.architecture import Architecture, Value
 from swath.core.errors import NothingToSample
 from swath.spaces.base import SearchSpace
-from swath.spaces.conditions import Condition, mended
+from swath.spaces.conditions import Condition, drawn, mended
 from swath.spaces.narrowed import Narrowed
 
 __all__ = ["Operator", "covering_sample", "is_possible", "operators", "reachable", "without"]
@@ -20,7 +20,7 @@ __all__ = ["Operator", "covering_sample", "is_possible", "operators", "reachable
 _ATTEMPTS = 10_000  # draws in a row that may be refused
 _PROBES = 1_000  # of them that are looked at for one that is allowed
 _PLAIN = 50  # draws refused by a condition before the next one is changed until it meets it
-_STARTS = 3  # draws that are changed so, before there is taken to be none
+_CHANGED = 3  # draws that are changed so, before there is taken to be none
 _REPEATED = 500  # changed draws in a row that were known already
 _FEW = 10  # times as many architectures as are wanted: so few are listed instead of drawn
 
@@ -99,16 +99,13 @@ def _example(
 ) -> Architecture | None:
     """Return an allowed architecture, or None where none is found."""
     few = space.size() <= _PROBES
-    probes = _PLAIN if isinstance(allows, Condition) else _PROBES
-    drawn = _shuffled(space, rng) if few else itertools.islice(_drawn(space, rng), probes)
     try:
-        found = next((one for one in drawn if allows is None or allows(one)), None)
-        if found is None and not few and isinstance(allows, Condition):
-            starts = (mended(space, space.sample(rng), allows, rng) for _ in range(_STARTS))
-            found = next((one for one in starts if one is not None), None)
+        if not few and isinstance(allows, Condition):
+            return drawn(space, allows, rng, plain=_PLAIN, changed=_CHANGED)
+        probes = _shuffled(space, rng) if few else itertools.islice(_drawn(space, rng), _PROBES)
+        return next((one for one in probes if allows is None or allows(one)), None)
     except NothingToSample:
         return None
-    return found
 
 
 def covering_sample(
@@ -183,9 +180,9 @@ def _tries(
     condition = allows if isinstance(allows, Condition) else None
     refused = 0
     while True:
-        drawn = part.sample(rng)
+        child = part.sample(rng)
         if condition is not None and refused < _PLAIN:
-            refused = 0 if condition(drawn) else refused + 1
+            refused = 0 if condition(child) else refused + 1
         elif condition is not None:
-            drawn = mended(part, drawn, condition, rng) or drawn
-        yield drawn
+            child = mended(part, child, condition, rng) or child
+        yield child
