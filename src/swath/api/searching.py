@@ -76,7 +76,8 @@ def search(
     scene : an open scene, a file, a key of the catalogue, or the name of a simulated scene.
     labels : where the scene has none yet.
     out : the run folder.
-    tiles : a folder of images with masks, in place of a scene; see :func:`swath.data.open_tiles`.
+    tiles : a folder of images with masks, in place of a scene; see
+        :func:`swath.data.tile_folders.open_tiles`.
     recipe : a file, the name of one that comes with swath, or its keys.
     space, preset : together they name a recipe that comes with swath (``hsi3d-quick``).
     architecture : train this one; nothing is searched.

@@ -68,7 +68,7 @@ def predict(
     ----------
     network : takes (batch, bands, rows, columns) float32, returns logits (batch, classes, rows,
         columns).  It is run in evaluation mode; each module's own mode is restored at the end.
-    read : gives windows of the scene; see :func:`read_array`.
+    read : gives windows of the scene; see :func:`~swath.mapping.prediction.read_array`.
     shape : rows, columns, bands of the scene.
     classes : how many classes the network must answer, if known.
     crop, scales : window sizes of the published modes, in pixels.
