@@ -55,7 +55,7 @@ def map_with(
         "scales": settings.scales,
         "precision": settings.precision,
         **({} if model.context is None else {"context": model.context}),
-        **options,
+        **{name: value for name, value in options.items() if value is not None},
     }
     return mapping.map_scene(
         network,

@@ -246,16 +246,6 @@ def map_scene(
 
     written = {"map": out, "picture": png, "probabilities": probabilities, "entropy": entropy}
     targets = {name: path for name, path in written.items() if path is not None}
-    asked = {
-        "png": png,
-        "probabilities": probabilities,
-        "entropy": entropy,
-        "context": context,
-        "precision": precision,
-        "variable": variable,
-        "axes": axes,
-        "device": device,
-    }
     opened = api.open_run(run)
     with opened.folder.failures(), shown() as progress, _nothing_kept():
         result = api.map_scene(
@@ -265,10 +255,16 @@ def map_scene(
             mode=cast("MapMode | None", mode),
             check_values=not any_values,
             progress=lambda done, total: progress({"phase": "map", "done": done, "total": total}),
+            png=png,
+            probabilities=probabilities,
+            entropy=entropy,
             workers=workers,
             scheduler=scheduler,
-            # What was not asked for is as the model and its recipe have it.
-            **{name: value for name, value in asked.items() if value is not None},
+            context=context,
+            precision=precision,
+            variable=variable,
+            axes=axes,
+            device=device,
         )
     for note in result.notes:
         say(f"note: {note}")
