@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -17,8 +18,12 @@ CPU = torch.device("cpu")
 
 
 def hold(mib: int, stop: bool = False) -> None:
-    """Hold memory for a moment, at the end of which a user may stop."""
-    np.ones(mib * 2**17)
+    """Hold memory for a moment, at the end of which a user may stop.
+
+    Mapped by hand, so that all of it goes back to the system at once.
+    """
+    with mmap.mmap(-1, mib * 2**20) as block:
+        np.frombuffer(block, dtype=np.uint8)[:: mmap.PAGESIZE] = 1
     if stop:
         raise KeyboardInterrupt
 
