@@ -13,7 +13,7 @@ from study_parts import Climber, Failing, Given, Hashed, Random, ToySpace
 from swath.core.errors import NothingToSample, RecipeError
 from swath.core.history import History, Objective, Proposal
 from swath.core.seeds import derive
-from swath.study.conduct import open_study
+from swath.study.conduct import find_studies, open_study
 from swath.study.store import load
 from swath.study.studies import Study, run_study
 
@@ -54,6 +54,16 @@ def test_each_trial_has_its_own_seed_of_the_study() -> None:
     first, second = (run_study(SPACE, Random(), Hashed(), trials=20, seed=seed) for seed in (0, 1))
     noise = [t.evaluation.metrics["noise"] for s in (first, second) for t in s.trials]  # type: ignore[union-attr]
     assert len(set(noise)) == 40
+
+
+def test_the_study_of_a_run_is_found_by_the_runs_folder(tmp_path: Path) -> None:
+    """A run that searches by trials keeps them in the folder ``search`` beside its training."""
+    run = tmp_path / "run"
+    study = run_study(SPACE, Random(), Hashed(), trials=3, seed=5, store=run / "search")
+    (run / "recipe.yaml").write_text("seed: 5\n")
+    assert open_study(run).trials == study.trials
+    for place in (tmp_path, run, run / "search"):
+        assert [where for where, _ in find_studies(place)] == [run / "search"]
 
 
 @pytest.mark.parametrize("strategy", [Random(), Climber()])

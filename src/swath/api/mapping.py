@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swath.core.errors import MismatchError
+from swath.core.words import counted
 from swath.data.readers import open_scene, variables
 from swath.data.scene import Scene
 from swath.study.recipes import Recipe
@@ -143,8 +144,8 @@ def _bands_of(model: Model, opened: Scene) -> Scene:
     available = opened.source.shape[2]
     if available != model.available:
         raise MismatchError(
-            f"{opened.name} has {available} bands, but the model was trained on a scene of "
-            f"{model.available} ({model.scene}); map scenes of the same sensor and processing"
+            f"{opened.name} has {counted(available, 'band')}, but the model was trained on a scene "
+            f"of {model.available} ({model.scene}); map scenes of the same sensor and processing"
         )
     centres = opened.wavelengths
     if len(opened.bands) == available:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swath.core.tensors import write_tensors
+from swath.core.words import counted
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels
 from swath.data.scene import Scene
@@ -53,10 +54,10 @@ def open_given_scene(scene: Scene | PathLike | None, labels: Any, task: TaskSett
 def introduce_scene(task: SceneTask) -> str:
     """Return the line that a run begins with."""
     rows, columns, bands = task.scene.shape
-    return (
-        f"{task.scene.name}: {rows} x {columns} pixels, {bands} bands, {task.classes} "
-        f"classes{', simulated' if task.scene.simulated else ''}"
-    )
+    size = f"{rows} x {columns} pixels, {counted(bands, 'band')}"
+    simulated = ", simulated" if task.scene.simulated else ""
+    classes = counted(task.classes, "class", "classes")
+    return f"{task.scene.name}: {size}, {classes}{simulated}"
 
 
 def finish_scene(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from swath.core.errors import RecipeError
 from swath.core.tensors import write_tensors
+from swath.core.words import counted
 from swath.study.recipes import Recipe
 from swath.study.run import RunFolder
 
@@ -54,8 +55,11 @@ def introduce_tiles(task: TileTask) -> str:
     """Return the line that a run begins with."""
     tiles = task.tiles
     images = len(tiles.images)
-    cut = "" if images == tiles.count else f", cut from {images} images"
-    return f"{tiles.name}: {tiles.count} tiles{cut}, {task.bands} bands, {task.classes} classes"
+    cut = "" if images == tiles.count else f", cut from {counted(images, 'image')}"
+    return (
+        f"{tiles.name}: {counted(tiles.count, 'tile')}{cut}, {counted(task.bands, 'band')}, "
+        f"{counted(task.classes, 'class', 'classes')}"
+    )
 
 
 def segmentation_figures(found: Scores) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from swath.cli.output import figure, say, show, table
+from swath.core.words import counted
 
 __all__ = ["bench"]
 
@@ -73,6 +74,7 @@ def bench(
 def _machine(figures: dict[str, Any]) -> str:
     one = figures["machine"]
     return (
-        f"{one['processor']}, {one['cores']} cores, {one['threads']} threads, "
+        f"{one['processor']}, {counted(one['cores'], 'core')}, "
+        f"{counted(one['threads'], 'thread')}, "
         f"torch {one['torch']}, swath {one['swath']}, load {one['load_before']}"
     )

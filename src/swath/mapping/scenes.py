@@ -15,6 +15,7 @@ from torch import nn
 
 from swath.core.devices import Precision
 from swath.core.errors import MismatchError
+from swath.core.words import counted
 from swath.data.scaling import Scaling
 from swath.data.scene import Scene
 from swath.mapping.engine import predict
@@ -179,7 +180,7 @@ def scene_reader(scene: Scene | npt.NDArray[np.float32], scaling: Scaling | None
     name = scene.name if isinstance(scene, Scene) else "the image"
     if scaling is not None and scaling.bands != bands:
         raise MismatchError(
-            f"{name} has {bands} bands, but the model was trained on {scaling.bands}; "
+            f"{name} has {counted(bands, 'band')}, but the model was trained on {scaling.bands}; "
             "choose the same bands of the same sensor"
         )
     if not isinstance(scene, Scene):

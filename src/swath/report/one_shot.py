@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from swath.core.words import counted
 from swath.report.charts import Series, line_chart
 from swath.report.html import Column, Html, figure, join, paragraph, section, sentence, table
 from swath.report.operator_grid import operator_grid
 from swath.report.record import OneShotRecord, RunRecord
 from swath.report.trials import axis_limits, correlation_with_size
-from swath.report.words import count, counted, duration, is_number, percent, plain, short
+from swath.report.words import count, duration, is_number, percent, plain, short
 
 __all__ = ["one_shot"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from swath.core.words import counted
 from swath.report.html import (
     Column,
     Html,
@@ -23,7 +24,7 @@ from swath.report.html import (
 )
 from swath.report.images import data_uri, indexed_png
 from swath.report.record import RunRecord
-from swath.report.words import count, counted, duration, is_number, percent, plain, short, together
+from swath.report.words import count, duration, is_number, percent, plain, short, together
 
 __all__ = ["accuracy", "header", "maps", "title"]
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swath.core.errors import SwathError
+from swath.core.words import counted
 from swath.report.charts import Mark, Panel, Series, heat_panels, legend_scale, line_chart
 from swath.report.drawing import draw_graph
 from swath.report.hsi3d import draw_widths, hsi3d_cell, hsi3d_widths
@@ -28,7 +29,7 @@ from swath.report.networks import draw_network
 from swath.report.one_shot import one_shot
 from swath.report.record import RunRecord
 from swath.report.trials import trials
-from swath.report.words import count, counted, is_number, percent
+from swath.report.words import count, is_number, percent
 
 __all__ = ["network", "search", "training"]
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from swath.core.evaluation import Evaluation
 from swath.core.history import Trial
+from swath.core.words import counted
 from swath.estimators.rank_correlation import spearman
 from swath.report.charts import Mark, Series, line_chart
 from swath.report.html import Column, Html, figure, join, paragraph, section, sentence, table
 from swath.report.record import RunRecord
-from swath.report.words import count, counted, percent, plain, short
+from swath.report.words import count, percent, plain, short
 from swath.study.studies import Study
 
 __all__ = ["axis_limits", "correlation_with_size", "trials"]

@@ -6,7 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
-__all__ = ["count", "counted", "duration", "is_number", "percent", "plain", "short", "together"]
+__all__ = ["count", "duration", "is_number", "percent", "plain", "short", "together"]
 
 
 def percent(value: Any) -> str:
@@ -49,11 +49,6 @@ def duration(seconds: Any) -> str:
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number."""
     return isinstance(value, Real) and math.isfinite(value)
-
-
-def counted(number: int, word: str, plural: str | None = None) -> str:
-    """Return a number with its noun: 1 epoch, 2 epochs."""
-    return f"{number:,} {word if number == 1 else plural or word + 's'}"
 
 
 def together(members: Any) -> str:

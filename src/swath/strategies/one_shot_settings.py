@@ -89,7 +89,7 @@ class OneShotSettings:
     retrain: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("generations", "retrain"):
+        for name in ("population", "generations", "parents", "retrain"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"one_shot.{name} must be at least 1, not {getattr(self, name)}")
         for name in ("recalibration", "enumerate"):
@@ -99,7 +99,13 @@ class OneShotSettings:
             raise RecipeError(
                 "one_shot.recalibration must be 0 or at least 2: one input has no statistics"
             )
-        self.genetic()
+        if not 0 <= self.crossover <= self.population:
+            raise RecipeError(
+                "one_shot.crossover must be from 0 to one_shot.population "
+                f"({self.population}), not {self.crossover}"
+            )
+        if not 0 < self.rate <= 1:
+            raise RecipeError(f"one_shot.rate must be in (0, 1], not {self.rate}")
 
     def genetic(self) -> Genetic:
         """Return the search of spaces that are too large to be listed."""

@@ -136,7 +136,9 @@ def study_places(store: PathLike) -> list[PathLike]:
     return [
         place
         for place in [folder, *below]
-        if journal_path(place).is_file() or (place / "recipe.yaml").is_file()
+        if journal_path(place).is_file()
+        or journal_path(place / "search").is_file()
+        or (place / "recipe.yaml").is_file()
     ]
 
 
@@ -191,7 +193,12 @@ def _has_trials(folder: Path) -> bool:
 def _place(store: PathLike) -> tuple[PathLike, str | None]:
     """Return where a run folder's study is kept, and its name where the folder tells."""
     recipe = Path(store) / "recipe.yaml"
-    if is_url(store) or journal_path(store).is_file() or not recipe.is_file():
+    if is_url(store) or journal_path(store).is_file():
+        return store, None
+    searched = Path(store) / "search"  # of a run that searches by trials, then trains and maps
+    if journal_path(searched).is_file():
+        return searched, None
+    if not recipe.is_file():
         return store, None
     try:
         data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
