@@ -72,6 +72,8 @@ def test_version(cli: Any) -> None:
         (["search"], "--out"),
         (["map", "run"], "scene"),
         (["report", "a", "b"], "unexpected"),
+        (["search", "--out", "x", "--set", "a=1", "b=2"], "write --set a=1 --set b=2"),
+        (["search", "--out", "x", "--set", "a=1", "b=2", "c=3"], "write --set a=1 --set b=2"),
         (["spaces", "hsi3"], "did you mean 'hsi3d'"),
         (["strategies", "randon"], "did you mean 'random'"),
         (["strategies", "se-nass"], "did you mean 'se-nas'"),

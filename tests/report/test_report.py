@@ -132,6 +132,25 @@ def test_the_map_has_the_classes_colours(run_folder: MakeRun) -> None:
     assert f"({wrong.sum()} of {(maps['split'] == 3).sum()} wrong)" in page.text
 
 
+def test_pixels_without_data_do_not_look_like_pixels_without_label(run_folder: MakeRun) -> None:
+    image = pytest.importorskip("PIL.Image")
+    from safetensors.numpy import load_file, save_file
+
+    folder = run_folder(shape=(40, 60))
+    assert "no data" not in report(folder)[1].text
+    maps = load_file(folder / "map_index.safetensors")
+    maps["prediction"] = maps["prediction"].astype(np.int16)
+    maps["prediction"][:4, :5] = -1
+    save_file(maps, folder / "map_index.safetensors")
+    _, page = report(folder)
+    assert "no data" in page.text
+    shown = image.open(io.BytesIO(base64.b64decode(page.addresses[0].split(",")[1])))
+    pixels = np.asarray(shown.convert("RGBA"))
+    assert len(np.unique(pixels[:4, :5].reshape(-1, 4), axis=0)) == 1
+    assert pixels[0, 0, 3] == 255
+    assert not (pixels[4:, 5:] == pixels[0, 0]).all(axis=-1).any()
+
+
 def test_the_map_comes_from_the_geotiff_where_there_is_no_index(run_folder: MakeRun) -> None:
     rasterio = pytest.importorskip("rasterio")
     from safetensors.numpy import load_file

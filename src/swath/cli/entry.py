@@ -38,9 +38,9 @@ def run(arguments: Sequence[str]) -> int:
     except (Stopped, KeyboardInterrupt) as stop:
         return _stopped(str(stop) or "stopped")
     except SwathError as error:
-        return _failed(in_options(str(error)), 2, debug)
+        return _failed(_unset(given) or in_options(str(error)), 2, debug)
     except _UsageError as error:
-        return _failed(_usage(error), 2, debug)
+        return _failed(_unset(given) or _usage(error), 2, debug)
     except MemoryError:
         return _failed("the memory is full; use smaller windows, batches or fewer bands", 2, debug)
     except Exception as error:
@@ -64,6 +64,16 @@ def _failed(message: str, status: int, debug: bool) -> int:
 def _stopped(message: str) -> int:
     print(f"\n{message}", file=sys.stderr)
     return 130
+
+
+def _unset(given: Sequence[str]) -> str | None:
+    """Return what to say where one ``--set`` was to set several things: the others were taken for
+    something else, and what that was called wrong for would not help.
+    """
+    for option, first, second in zip(given, given[1:], given[2:], strict=False):
+        if option == "--set" and "=" in second and not {first[:1], second[:1]} & {"-", ""}:
+            return f"{second} has no --set of its own; write --set {first} --set {second}"
+    return None
 
 
 def _usage(error: Any) -> str:

@@ -28,6 +28,7 @@ from swath.report.words import count, duration, is_number, percent, plain, short
 
 __all__ = ["accuracy", "header", "maps", "title"]
 
+_WITHOUT_DATA = (84, 88, 94)
 _NONE = (0, 0, 0, 0)
 _ROLES = (
     ("train", (204, 84, 16)),
@@ -159,12 +160,16 @@ def _subtitle(run: RunRecord) -> str:
 
 def maps(run: RunRecord) -> Html:
     """Return map, truth, split and errors side by side, with one legend."""
-    colours = [_NONE, *((*entry.colour, 255) for entry in run.classes)]
+    colours = [(*entry.colour, 255) for entry in run.classes]
     panels: list[Html] = []
+    without_data = False
     if run.prediction is not None and run.classes:
-        panels.append(_panel(run.prediction + 1, colours, "Map", "the network's answer everywhere"))
+        without_data = bool((run.prediction < 0).any())
+        where = "where there are data" if without_data else "everywhere"
+        palette = [(*_WITHOUT_DATA, 255), *colours]
+        panels.append(_panel(run.prediction + 1, palette, "Map", f"the network's answer {where}"))
     if run.truth is not None and run.classes:
-        panels.append(_panel(run.truth + 1, colours, "Truth", "the labels given"))
+        panels.append(_panel(run.truth + 1, [_NONE, *colours], "Truth", "the labels given"))
     if run.split is not None:
         roles = [_NONE, *((*colour, 255) for _, colour in _ROLES)]
         present = set(np.unique(run.split).tolist())
@@ -182,6 +187,8 @@ def maps(run: RunRecord) -> Html:
     images = Html(f'<div class="maps n{_columns(run)}">{join(*panels)}</div>')
     used = [f"<li>{swatch(c.colour)}{text(c.name)}</li>" for c in run.classes]
     used.append('<li><i class="swatch none"></i>no label</li>')
+    if without_data:
+        used.append(f"<li>{swatch(_WITHOUT_DATA)}no data</li>")
     legend = Html(f'<ul class="legend">{"".join(used)}</ul>')
     thinned = None
     if run.stride > 1:
@@ -327,7 +334,9 @@ def _confusion(run: RunRecord) -> Html:
         cells = "".join(
             _confusion_cell(int(n), total, index == column) for column, n in enumerate(row)
         )
-        name = f"{swatch(entry.colour)}{text(entry.name)} &ensp;{entry.original}"
+        named = str(entry.original) in entry.name.split()  # as "class 3" is, where none was given
+        name = f"{swatch(entry.colour)}{text(entry.name)}"
+        name += "" if named else f" &ensp;{entry.original}"
         lines.append(
             f'<tr><th scope="row">{name}</th>{cells}<td class="total">{count(total)}</td></tr>'
         )
