@@ -47,6 +47,16 @@ def test_values_that_do_not_fit_the_type_are_refused():
         labels.to_original([2])
 
 
+def test_names_by_a_text_are_refused():
+    with pytest.raises(DataError, match=r"label value, a whole number, but '1' is none"):
+        LabelMap.from_array([[1, 2]], {"1": "water"})
+    assert LabelMap.from_array([[1, 2]], {np.int64(1): "water"}).names == ("water", "class 2")
+
+
+def test_one_value_without_a_list_may_mean_no_label():
+    assert LabelMap.from_array([[0, 1, 255]], unlabelled=255).original == (0, 1)
+
+
 def test_names_by_order_by_value_and_by_default():
     array = [[0, 10], [14, 1]]
     assert LabelMap.from_array(array, ["a", "b", "c"]).names == ("a", "b", "c")

@@ -135,6 +135,23 @@ def test_a_wrong_file_is_named_when_it_is_read(tmp_path: Path) -> None:
             patches.source.read(np.array([0, place]))
 
 
+def test_no_data_in_one_band_alone_is_a_gap(tmp_path: Path) -> None:
+    pixels = np.ones((3, 8, 8), np.int16)
+    pixels[1, 3, 3] = -9999
+    write_tif(tmp_path / "x" / "a.tif", pixels)
+    with rasterio.open(tmp_path / "x" / "a.tif", "r+") as file:
+        file.nodata = -9999
+    with pytest.raises(DataError, match=r"a\.tif holds pixels without data"):
+        open_patch_folders(tmp_path).source.read(np.array([0]))
+
+
+def test_a_fourth_band_of_8_bits_is_no_mask(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2, (4, 8, 8)).astype(np.uint8)
+    write_tif(tmp_path / "x" / "a.tif", pixels)
+    read = open_patch_folders(tmp_path).source.read(np.array([0]))
+    np.testing.assert_array_equal(read[0], pixels)
+
+
 def test_bigearthnet_s_patches_load(swath_data: Path, tmp_path: Path) -> None:
     """Bands of 10, 20 and 60 metres, one file each; here the first of their labels is the class."""
     pairs = 0

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.control
+import rasterio.shutil
 import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,6 +89,11 @@ def write_hdf5(path: Path, cube):
         file["group/wavelength"] = np.linspace(400, 2500, cube.shape[2])
         for axis, name in enumerate(("rows", "columns", "bands")):
             file["group/cube"].dims[axis].label = name
+
+
+def cube_file(folder, cube):
+    np.save(folder / "cube.npy", cube)
+    return folder / "cube.npy"
 
 
 WRITERS = {
@@ -282,6 +288,20 @@ def test_the_labels_of_all_but_no_data_are_whole(tmp_path):
         open_labels(tmp_path / "gt.tif")
 
 
+def test_zero_beside_the_no_data_value_of_a_label_raster_is_remarked(tmp_path, cube):
+    truth = (np.arange(48) % 3).reshape(6, 8, 1).astype(np.uint8)
+    truth[0, 0] = 255
+    write_raster(tmp_path / "gt.tif", truth, nodata=255)
+    path = cube_file(tmp_path, cube)
+    scene = open_scene(path, tmp_path / "gt.tif")
+    assert scene.labels.original == (1, 2)
+    assert any("label value 0 counts as" in n and "unlabelled=255" in n for n in scene.notes)
+    scene = open_scene(path, tmp_path / "gt.tif", unlabelled=[255])
+    assert scene.labels.original == (0, 1, 2)
+    assert scene.notes == ()
+    assert open_labels(tmp_path / "gt.tif", unlabelled=255).original == (0, 1, 2)
+
+
 @pytest.mark.parametrize("inside", ["YES", "NO"])
 def test_masked_cells_of_a_label_raster_are_unlabelled(tmp_path, inside):
     array = np.array([[7, 1], [2, 7]], dtype=np.uint8)
@@ -345,6 +365,19 @@ def test_labels_that_begin_in_the_south_are_turned_over(tmp_path, cube):
     assert "turned over" in note
 
 
+@pytest.mark.parametrize("lacks", ["image", "labels", "both"])
+def test_labels_are_turned_over_also_without_a_coordinate_system(tmp_path, cube, lacks):
+    crs = rasterio.crs.CRS.from_epsg(32633)
+    image, labels = tmp_path / "image.tif", tmp_path / "labels.tif"
+    north_up, south_up = from_origin(300, 5000, 10, 10), from_origin(300, 4940, 10, -10)
+    write_raster(image, cube, transform=north_up, crs=crs if lacks == "labels" else None)
+    turned = cube[::-1, :, :1]
+    write_raster(labels, turned, transform=south_up, crs=crs if lacks == "image" else None)
+    scene = open_scene(image, labels)
+    assert np.array_equal(scene.labels.to_original(scene.labels.values), cube[..., 0])
+    assert "turned over" in scene.notes[0]
+
+
 def test_finer_labels_of_the_same_corners_are_reduced(tmp_path, cube):
     fine = np.repeat(np.repeat(cube[..., 0], 2, axis=0), 2, axis=1)
     for place, values in (
@@ -394,6 +427,7 @@ def test_bands_by_text_and_by_list(numbers):
 def test_bands_ranges_and_mistakes():
     assert parse_bands("0-3, 9", 10) == (0, 1, 2, 3, 9)
     assert parse_bands(4, 10) == (4,)
+    assert parse_bands(np.int64(4), 10) == (4,)
     for wrong, says in [
         ("0-10", "no band 10: its 10 bands are 0 to 9"),
         ("a", "cannot be read"),
@@ -402,6 +436,9 @@ def test_bands_ranges_and_mistakes():
         ("1,1", "each once"),
         ([], "at least one"),
         ([-1], "no band -1"),
+        ([0.7, 1.2], "no whole numbers"),
+        (np.array([True, False]), "no whole numbers"),
+        ("0-99999999999", "no band 10"),
     ]:
         with pytest.raises(DataError, match=says):
             parse_bands(wrong, 10)
@@ -451,6 +488,48 @@ def test_all_bands_useless_is_refused(tmp_path, value):
     np.save(tmp_path / "x.npy", np.full((4, 4, 3), value))
     with pytest.raises(DataError, match=r"no band of x can be used: bands 0-2 (const|without)"):
         open_scene(tmp_path / "x.npy", nodata=-1)
+
+
+def test_numbers_beyond_32_bits_are_no_data_to_all(tmp_path, cube):
+    large = cube.astype(np.float64)
+    large[:4, :, 2] = 1e300
+    scene = open_scene(cube_file(tmp_path, large))
+    assert scene.bands == (0, 1, 3, 4)
+    assert "2 missing" in scene.notes[0]
+
+
+def test_infinity_of_16_bits_is_no_data(tmp_path, cube):
+    half = cube.astype(np.float16)
+    half[0, 0, 0] = np.inf
+    scene = open_scene(cube_file(tmp_path, half))
+    assert scene.valid().sum() == 47
+    assert "left out" in scene.notes[0]
+
+
+def test_a_huge_value_that_nobody_calls_no_data_is_none_all_the_same(tmp_path, cube):
+    large = cube.astype(np.float32)
+    large[0] = np.finfo(np.float32).min
+    large[3, 3, 1] = 9.96921e36
+    scene = open_scene(cube_file(tmp_path, large))
+    assert scene.bands == (0, 1, 2, 3, 4)
+    assert scene.valid().sum() == 39
+    assert np.abs(scene.read()).max() < 1000
+
+
+@pytest.mark.parametrize("value", [0, -9999, 9999])
+def test_one_value_in_all_bands_of_many_pixels_is_remarked(tmp_path, cube, value):
+    cube[0] = value
+    path = cube_file(tmp_path, cube)
+    (note,) = open_scene(path).notes
+    assert note.startswith(f"16.7% of the pixels hold {value} in every band; ")
+    assert note.endswith(f"nodata={value}")
+    assert "16.7" not in str(open_scene(path, nodata=value).notes)
+    cube[0, 2:] = 300  # 2 pixels in 48 are left
+    path = cube_file(tmp_path, cube)
+    assert "4.2%" in str(open_scene(path).notes)
+    assert not open_scene(path, bands="0-2").notes  # red, green and blue may be black
+    cube[1, 1] = 500  # as grey as it may be, it is between the others
+    assert not any("hold 500" in note for note in open_scene(cube_file(tmp_path, cube)).notes)
 
 
 def test_large_scenes_are_sampled(tmp_path, monkeypatch):
@@ -637,6 +716,171 @@ def test_an_attribute_of_hdf5_that_is_no_number_counts_for_nothing(tmp_path, cub
     assert np.array_equal(scene.read(), cube)
 
 
+@pytest.mark.parametrize("kind", ["i2", "u2", "i4", "f4", "f8"])
+def test_what_nobody_wrote_into_netcdf_is_no_data(tmp_path, kind):
+    cube = np.random.default_rng(0).integers(1, 999, (4, 6, 3))
+    with netCDF4.Dataset(tmp_path / "x.nc", "w") as file:
+        for name, size in zip(("y", "x", "band"), cube.shape, strict=True):
+            file.createDimension(name, size)
+        file.createVariable("cube", kind, ("y", "x", "band"))[1:] = cube[1:]
+    scene = open_scene(tmp_path / "x.nc")
+    assert scene.valid().tolist() == [[False] * 6, *[[True] * 6] * 3]
+    assert np.array_equal(scene.read()[1:], cube[1:])
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_a_fill_value_and_other_missing_values_are_no_data(tmp_path, cube, dtype):
+    cube = cube.astype(dtype)
+    cube[0, 0], cube[1, 1], cube[2, 2] = -32768, -9999, -5
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs["_FillValue"] = dtype(-32768)
+        file["cube"].attrs["missing_value"] = np.array([-9999.0, -5.0])
+    scene = open_scene(tmp_path / "x.h5", axes="rows,columns,bands")
+    assert np.argwhere(~scene.valid()).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert np.array_equal(scene.read()[scene.valid()], cube[scene.valid()])
+
+
+@pytest.mark.parametrize("key", ["Data_Ignore_Value", "MissingValue", "FillValue", "nodata"])
+def test_the_no_data_value_of_hdf5_has_many_names(tmp_path, cube, key):
+    cube[1, 1] = -9999
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = cube
+        file["cube"].attrs[key] = -9999.0
+    scene = open_scene(tmp_path / "x.h5", axes="rows,columns,bands")
+    assert scene.nodata == -9999
+    assert scene.valid().sum() == 47
+
+
+def test_one_missing_value_said_twice_leaves_the_pixels_as_they_are(tmp_path, cube):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = cube.astype(np.float32)
+        file["cube"].attrs["_FillValue"] = np.float32(1e20)
+        file["cube"].attrs["missing_value"] = 1e20
+    assert open_scene(tmp_path / "x.h5").nodata == float(np.float32(1e20))
+
+
+def test_labels_of_netcdf_that_are_packed_know_their_fill_value(tmp_path, cube):
+    truth = np.arange(48).reshape(6, 8) % 3 + 1
+    truth[0, 0] = 255
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"], file["truth"] = cube, truth.astype(np.uint8)
+        file["truth"].attrs.update({"scale_factor": 1.0, "_FillValue": np.uint8(255)})
+    scene = open_scene(tmp_path / "x.h5", tmp_path / "x.h5")
+    assert scene.labels.original == (1, 2, 3)
+    assert scene.labels.values[0, 0] == -1
+
+
+def test_labels_whose_columns_come_first_are_turned(tmp_path):
+    cube = np.random.default_rng(0).random((5, 5, 3))
+    truth = np.random.default_rng(1).integers(0, 4, (5, 5))
+    with netCDF4.Dataset(tmp_path / "x.nc", "w") as file:
+        for name, size in (("band", 3), ("x", 5), ("y", 5)):
+            file.createDimension(name, size)
+        file.createVariable("cube", "f8", ("band", "x", "y"))[:] = cube.transpose(2, 1, 0)
+        file.createVariable("truth", "i4", ("x", "y"))[:] = truth.T
+    scene = open_scene(tmp_path / "x.nc", tmp_path / "x.nc")
+    assert np.array_equal(scene.read(), cube.astype(np.float32))
+    assert np.array_equal(scene.labels.to_original(scene.labels.values), truth)
+
+
+@pytest.mark.parametrize("cut", [{"x": 4}, {"y": 2}, {"turned": True}])
+def test_a_geotransform_from_before_an_image_was_cut_is_not_believed(tmp_path, cube, cut):
+    x, y = 305 + 10.0 * np.arange(8), 4995 - 10.0 * np.arange(6)
+    x, y = x + 10 * cut.get("x", 0), y - 10 * cut.get("y", 0)
+    y = y[::-1] if "turned" in cut else y
+    attributes = {"spatial_ref": "EPSG:32630", "GeoTransform": "300 10 0 5000 0 -10"}
+    write_placed_hdf5(tmp_path / "x.h5", cube, attributes, x=x, y=y)
+    scene = open_scene(tmp_path / "x.h5")
+    step = y[1] - y[0]
+    assert scene.transform == (10, 0, x[0] - 5, 0, step, y[0] - step / 2)
+    assert "the GeoTransform does not fit the coordinates of the pixels, which count" in scene.notes
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        (305.001 + 10 * np.arange(8), 4995 - 10.0 * np.arange(6)),
+        (np.arange(8), np.arange(6)),
+        (np.arange(8) + 1, np.arange(6) + 1),
+    ],
+)
+def test_a_geotransform_that_fits_or_stands_beside_numbers_is_believed(tmp_path, cube, x, y):
+    attributes = {"spatial_ref": "EPSG:32630", "GeoTransform": "300 10 0 5000 0 -10"}
+    write_placed_hdf5(tmp_path / "x.h5", cube, attributes, x=x, y=y)
+    scene = open_scene(tmp_path / "x.h5")
+    assert scene.transform == PLACE
+    assert not any("GeoTransform" in note for note in scene.notes)
+
+
+@pytest.mark.parametrize("names", [("lon", "lat"), ("longitude", "latitude")])
+def test_coordinates_may_be_packed_and_have_long_names(tmp_path, cube, names):
+    across, down = names
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = cube
+        file[across], file[down] = np.arange(8, dtype=np.int16), np.arange(6, dtype=np.int16)
+        file[across].attrs.update({"scale_factor": 10.0, "add_offset": 305.0})
+        file[down].attrs.update({"scale_factor": -10.0, "add_offset": 4995.0})
+    assert open_scene(tmp_path / "x.h5").transform == PLACE
+
+
+def test_texts_and_empty_arrays_of_matlab_are_no_arrays(tmp_path, cube):
+    truth = np.arange(48).reshape(6, 8) % 3
+    write_mat73(tmp_path / "x.mat", cube)
+    with h5py.File(tmp_path / "x.mat", "r+") as file:
+        file["truth"] = truth.astype(np.uint8).T
+        file["sensor"] = np.array([[ord(letter)] for letter in "AVIRIS"], np.uint16)
+        file["sensor"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["nothing"] = np.zeros(2, np.uint64)
+        file["nothing"].attrs["MATLAB_empty"] = 1
+    assert set(variables(tmp_path / "x.mat")) == {"cube", "truth"}
+    assert open_scene(tmp_path / "x.mat", tmp_path / "x.mat").labels.original == (1, 2)
+
+
+def test_a_list_of_numbers_is_a_label_map_only_where_there_is_no_other(tmp_path, cube):
+    truth = np.arange(48).reshape(6, 8) % 3
+    scipy.io.savemat(tmp_path / "x.mat", {"wavelength": np.arange(5) + 400, "truth": truth})
+    assert open_scene(cube_file(tmp_path, cube), tmp_path / "x.mat").labels.original == (1, 2)
+    scipy.io.savemat(tmp_path / "line.mat", {"truth": truth[:1]})
+    assert open_labels(tmp_path / "line.mat").shape == (1, 8)
+
+
+@pytest.mark.parametrize("option", [{}, {"variable": "cube"}])
+def test_structs_of_matlab_are_named_with_the_way_out(tmp_path, cube, option):
+    scipy.io.savemat(tmp_path / "x.mat", {"data": {"cube": cube}})
+    with pytest.raises(DataError, match=r"no numeric .*'data' \(struct\).* a name of its own"):
+        open_scene(tmp_path / "x.mat", **option)
+
+
+@pytest.mark.parametrize("name", ["x.tif", "x.npy"])
+def test_the_name_of_an_array_is_not_for_files_of_one(tmp_path, cube, name):
+    WRITERS[name](tmp_path / name, cube)
+    WRITERS[name](tmp_path / f"truth-{name}", cube[:, :, :1])
+    with pytest.raises(DataError, match="has no name; leave out variable='cube'"):
+        open_scene(tmp_path / name, variable="cube")
+    with pytest.raises(DataError, match="has no name; leave out label_variable='truth'"):
+        open_scene(tmp_path / name, tmp_path / f"truth-{name}", label_variable="truth")
+
+
+@pytest.mark.parametrize("order", ["bands,rows,columns", "rows,bands,columns"])
+def test_labels_tell_that_the_axes_of_an_array_are_others(tmp_path, order):
+    cube = np.random.default_rng(0).random((6, 8, 5))
+    places = {"bands,rows,columns": (2, 0, 1), "rows,bands,columns": (0, 2, 1)}
+    truth = np.arange(48).reshape(6, 8) % 3
+    np.save(tmp_path / "x.npy", cube.transpose(places[order]))
+    with pytest.raises(DataError, match=f"axes='{order}'"):
+        open_scene(tmp_path / "x.npy", truth)
+    scene = open_scene(tmp_path / "x.npy", truth, axes=order)
+    assert np.array_equal(scene.read(), cube.astype(np.float32))
+
+
+def test_two_axes_that_fit_the_labels_are_remarked(tmp_path):
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = np.random.default_rng(0).random((8, 8, 6))
+    truth = np.arange(48).reshape(8, 6) % 3
+    assert any("fits axis 0 as well" in n for n in open_scene(tmp_path / "x.h5", truth).notes)
+
+
 def test_wavelengths_that_are_no_numbers_are_passed_over(tmp_path, cube):
     names = np.array([f"B{band}" for band in range(5)])
     np.savez(tmp_path / "x.npz", cube=cube, wavelengths=names)
@@ -739,6 +983,35 @@ def test_ground_control_points_are_remarked(tmp_path, cube):
     assert any("ground control points, which are not used" in note for note in scene.notes)
 
 
+def test_each_band_may_have_a_no_data_value_of_its_own(tmp_path, cube):
+    cube = cube[:, :, :3]
+    cube[0, 0, 0], cube[1, 1, 1], cube[2, 2, 2], cube[3, 3, 1] = -1, -9999, -9999, -1
+    write_raster(tmp_path / "x.tif", cube)
+    bands = "".join(
+        f'<VRTRasterBand dataType="Int16" band="{band}"><NoDataValue>{nodata}</NoDataValue>'
+        '<SimpleSource><SourceFilename relativeToVRT="1">x.tif</SourceFilename>'
+        f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
+        for band, nodata in ((1, -1), (2, -9999), (3, -9999))
+    )
+    path = tmp_path / "x.vrt"
+    path.write_text(f'<VRTDataset rasterXSize="8" rasterYSize="6">{bands}</VRTDataset>')
+    scene = open_scene(path)
+    assert np.argwhere(~scene.valid()).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert np.array_equal(scene.read()[scene.valid()], cube[scene.valid()])
+    assert open_scene(path, bands=[0, 1]).valid().sum() == 46
+
+
+def test_pages_of_a_tiff_are_remarked(tmp_path, cube):
+    write_raster(tmp_path / "page.tif", cube[:, :, :2])
+    for append in ("NO", "YES", "YES"):
+        rasterio.shutil.copy(
+            tmp_path / "page.tif", tmp_path / "x.tif", driver="GTiff", APPEND_SUBDATASET=append
+        )
+    scene = open_scene(tmp_path / "x.tif")
+    assert scene.shape == (6, 8, 2)
+    assert scene.notes == ("the file holds 3 images, as pages; only the first is read",)
+
+
 def test_rasters_are_opened_once_a_thread(tmp_path, cube, monkeypatch):
     write_raster(tmp_path / "x.tif", cube)
     opened = []
@@ -778,6 +1051,15 @@ def test_envi_header_wavelengths_and_names(tmp_path, cube):
         open_scene(header)
 
 
+def test_bad_bands_of_an_envi_header_are_remarked(tmp_path, cube):
+    write_envi(tmp_path / "x.img", cube)
+    header = tmp_path / "x.hdr"
+    header.write_text(header.read_text() + "bbl = {1, 0, 0, 1, 0}\n")
+    scene = open_scene(tmp_path / "x.img")
+    assert scene.shape == (6, 8, 5)
+    assert "calls the bands 1-2, 4 bad (bbl)" in scene.notes[0]
+
+
 def test_nanometres():
     assert _file_parts.nanometres([0.4, 2.5]) == (400, 2500)
     assert _file_parts.nanometres([400, 2500]) == (400, 2500)
@@ -806,6 +1088,17 @@ def test_other_content_than_the_name_says(tmp_path, name):
     (tmp_path / name).write_bytes(b"<!DOCTYPE html><html>not found</html>" * 20)
     with pytest.raises(DataError, match=r"[xy]\.\w+"):
         open_scene(tmp_path / name)
+
+
+@pytest.mark.parametrize("lost", [20, 100])
+def test_a_png_that_was_cut_off(tmp_path, cube, lost):
+    path = tmp_path / "x.png"
+    write_raster(path, cube[:, :, :3].astype(np.uint16), driver="PNG")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-lost])
+    for read in (open_scene, open_labels):
+        with pytest.raises(DataError, match=r"x\.png was cut off"):
+            read(path)
 
 
 def test_missing_files_and_folders(tmp_path):

@@ -136,3 +136,11 @@ def test_what_cannot_be_scaled(cube):
         fit_scaling(array_scene(cube)).apply(cube[..., :2])
     with pytest.raises(RecipeError, match="standard"):
         fit_scaling(array_scene(cube), "standart")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("unit", [1e-27, 1e14])
+def test_spectra_whose_squares_32_bits_cannot_hold_are_not_whitened(cube, unit):
+    scene = array_scene(cube * unit)
+    with pytest.raises(DataError, match="another unit"):
+        fit_scaling(scene, "whitened")
+    assert np.isfinite(fit_scaling(scene, "standard").apply(scene.read())).all()

@@ -240,6 +240,31 @@ def test_one_class_alone_is_refused(tmp_path: Path) -> None:
         open_tiles(tmp_path, classes={255: "road"})
 
 
+def test_a_mask_of_another_place_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.tif", image(0), (300.0, 5000.0))
+    write(tmp_path / "masks" / "a.tif", mask(0), (300.2, 5000.0))
+    assert open_tiles(tmp_path).count == 1
+    south_up = rasterio.Affine(1, 0, 300, 0, 1, 4988)
+    for corner, more in (((310.0, 5000.0), {}), ((300.0, 5000.0), {"transform": south_up})):
+        write(tmp_path / "masks" / "a.tif", mask(0), corner, **more)
+        with pytest.raises(DataError, match="warp the mask to the grid of its image"):
+            open_tiles(tmp_path)
+
+
+def test_an_image_of_colour_numbers_is_refused(tmp_path: Path) -> None:
+    write_set(tmp_path / "images", tmp_path / "masks", 1)
+    write(tmp_path / "images" / "t00.png", mask(1))
+    with rasterio.open(tmp_path / "images" / "t00.png") as file:
+        size = {"height": file.height, "width": file.width}
+        values = file.read()
+    profile = {"driver": "PNG", "count": 1, "dtype": "uint8", **size}
+    with rasterio.open(tmp_path / "images" / "t00.png", "w", **profile) as file:
+        file.write(values)
+        file.write_colormap(1, {0: (0, 0, 0, 255), 255: (90, 200, 30, 255)})
+    with pytest.raises(DataError, match=r"t00\.png holds the numbers of colours in a palette"):
+        open_tiles(tmp_path)
+
+
 def test_images_of_a_set_are_alike(tmp_path: Path) -> None:
     write_set(tmp_path / "images", tmp_path / "masks", ends=(".tif", ".png"))
     write(tmp_path / "images" / "t01.tif", image(1).astype(np.uint16))

@@ -89,6 +89,7 @@ def test_tiles_know_their_image_and_images_their_place(tmp_path: Path) -> None:
     middles = [(500_005 + 100 * n, 5_000_000 - 6) for n in range(3)]
     np.testing.assert_allclose(tiles.positions, middles)
     write(tmp_path / "images" / "t01.tif", image(1))
+    write(tmp_path / "masks" / "t01.tif", mask(1))
     assert open_tiles(tmp_path).positions is None
     write(tmp_path / "images" / "t01.tif", image(1), (0.0, 0.0), crs="EPSG:4326")
     assert open_tiles(tmp_path).positions is None

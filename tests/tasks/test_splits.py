@@ -290,6 +290,16 @@ def test_fixed() -> None:
         fixed_split(labels, train, np.zeros((6, 6)), 2, 0)
 
 
+def test_fixed_says_which_class_is_tested_but_never_shown() -> None:
+    values = np.repeat(np.arange(1, 4), 12).reshape(6, 6)
+    labels = LabelMap.from_array(values, ["soil", "water", "road"])
+    train = (np.arange(36).reshape(6, 6) % 2 == 0) & (values < 3)
+    split = fixed_split(labels, train, ~train, 2, 0)
+    assert split.notes == (
+        "class 'road' has no label in the training map, so its 12 test labels cannot be told right",
+    )
+
+
 def test_fixed_leaves_pixels_out() -> None:
     """Pixels of a map that lost their label belong to no set; others without one are refused."""
     values = np.repeat(np.arange(1, 4), 12).reshape(6, 6)

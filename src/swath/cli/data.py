@@ -153,6 +153,7 @@ def simulate(
     With a name, from real maps and spectra in SWATH_DATA; without, of any size and invented.
     """
     from swath.core.files import check_writable
+    from swath.core.words import counted
     from swath.data.saving import save_scene
     from swath.data.simulate import simulate as simulate_named
     from swath.data.simulate import simulate_demo
@@ -174,7 +175,7 @@ def simulate(
     assert scene.labels is not None
     facts(
         [
-            ("scene", f"{scene.name}, {high} x {wide} pixels, {deep} bands"),
+            ("scene", f"{scene.name}, {high} x {wide} pixels, {counted(deep, 'band')}"),
             ("labels", f"{scene.labels.classes} classes, {scene.labels.counts().sum():,} pixels"),
             ("file", str(path)),
         ]
@@ -270,6 +271,7 @@ def _tiles_info(one: TileEntry) -> None:
 
 
 def _file_info(path: Path, variable: str | None) -> None:
+    from swath.core.words import counted
     from swath.data.readers import open_scene, variables
 
     arrays = variables(path)
@@ -282,7 +284,10 @@ def _file_info(path: Path, variable: str | None) -> None:
     waves = scene.wavelengths
     facts(
         [
-            ("image", f"{high} x {wide} pixels, {deep} bands, {scene.source.dtype}"),
+            (
+                "image",
+                f"{high} x {wide} pixels, {counted(deep, 'band')}, {scene.source.dtype}",
+            ),
             ("used bands", str(scene.shape[2])),
             *([("wavelengths", f"{min(waves):g} to {max(waves):g} nm")] if waves else []),
             *([("no data", f"{scene.nodata:g}")] if scene.nodata is not None else []),

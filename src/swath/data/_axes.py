@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from swath.core.errors import DataError
 from swath.data._file_parts import Variable
 
-__all__ = ["axis_order", "guess_order", "is_wavelength", "plane_shape"]
+__all__ = ["axis_order", "guess_order", "is_turned", "is_wavelength", "plane_shape"]
 
 WAVELENGTHS = ("wavelength", "wavelengths", "wl", "wavelengths_nm", "center_wavelengths")
 AXES: dict[str, tuple[str, ...]] = {
@@ -52,16 +52,14 @@ def guess_order(
     shape = found.shape
     if len(shape) != 3:
         return axis_order(what, shape, None), ()
-    roles = [
-        next((r for r, names in AXES.items() if d.rsplit("/", 1)[-1].lower() in names), None)
-        for d in found.dimensions
-    ]
+    roles = _roles(found)
     for role in ("rows", "columns", "bands"):
         if roles.count(role) > 1:
             roles = []
     if len(roles) == 3 and roles.count(None) <= 1:
         rest = next((r for r in AXES if r not in roles), None)
         return axis_order(what, shape, ",".join(str(r or rest) for r in roles)), ()
+    notes: tuple[str, ...] = ()
     band = roles.index("bands") if "bands" in roles else None
     if band is None:
         counts = {v.shape[0] for n, v in table.items() if is_wavelength(n, v)}
@@ -70,7 +68,11 @@ def guess_order(
     if band is None and label_shape is not None:
         fits = [a for a in range(3) if shape[:a] + shape[a + 1 :] == tuple(label_shape)]
         band = fits[-1] if fits else None
-    notes: tuple[str, ...] = ()
+        if len(fits) > 1:
+            notes = (
+                f"took axis {band} of {what} shape {shape}, for the bands; the size of the labels "
+                f"fits axis {fits[0]} as well: say otherwise with axes=",
+            )
     if band is None:
         band = min(range(3), key=lambda axis: (shape[axis], -axis))
         notes = (
@@ -79,6 +81,18 @@ def guess_order(
         )
     rows, columns = (axis for axis in range(3) if axis != band)
     return (rows, columns, band), notes
+
+
+def is_turned(found: Variable) -> bool:
+    """Whether the dimension names of an array say that its columns come before its rows."""
+    named = [role for role in _roles(found) if role in ("rows", "columns")]
+    return named == ["columns", "rows"]
+
+
+def _roles(found: Variable) -> list[str | None]:
+    """Return what each dimension of an array is by its name: rows, columns, bands or unknown."""
+    names = [dimension.rsplit("/", 1)[-1].lower() for dimension in found.dimensions]
+    return [next((role for role, known in AXES.items() if n in known), None) for n in names]
 
 
 def is_wavelength(name: str, found: Variable) -> bool:

@@ -12,9 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError, nearest
-from swath.data._axes import axis_order, guess_order, is_wavelength, plane_shape
+from swath.data._axes import axis_order, guess_order, is_turned, is_wavelength, plane_shape
 from swath.data._file_parts import Cube, Variable, explained, nanometres, text
-from swath.data._hdf5 import fill_value, h5_georeference, h5_source, h5_variables, open_h5
+from swath.data._hdf5 import (
+    fill_value,
+    h5_georeference,
+    h5_source,
+    h5_variables,
+    open_h5,
+    stored_fills,
+)
 from swath.data._rasters import raster_cube
 from swath.data.scene import (
     ArraySource,
@@ -55,6 +62,7 @@ def open_cube(
 ) -> Cube:
     """Open the image of a file; ``label_shape`` helps to tell its axes apart."""
     kind = kind_of(path)
+    _check_choice(path, kind, variable, "variable")
     if kind == "raster":
         if axes is not None:
             raise DataError(f"the axes of the raster {path} are known; leave out axes={axes!r}")
@@ -113,23 +121,44 @@ class Plane:
 def open_plane(path: Path, variable: str | None = None) -> Plane:
     """Read a label map (rows, columns) whole, with what its file says of it."""
     kind = kind_of(path)
+    _check_choice(path, kind, variable, "label_variable")
     if kind == "raster":
         return _raster_plane(path)
     if kind == "npy":
         return _plane(path, _load_npy(path))
-    table = list_variables(path)
-    if variable is None:
-        table = {
-            name: found
-            for name, found in table.items()
-            if plane_shape(found.shape) and _is_whole(path, name, found)
-        }
+    everything = list_variables(path)
+    table = everything if variable is not None else _label_candidates(path, everything)
     name = choose(path, table, variable, labels=True)
     array = load_variable(path, name)
     if kind != "hdf5":
         return _plane(path, array)
-    crs, transform, _ = h5_georeference(path, table[name], list_variables(path))
-    return _plane(path, array, fill_value(table[name]), crs, transform)
+    crs, transform, _ = h5_georeference(path, table[name], everything)
+    fills = stored_fills(table[name])
+    plane = _plane(path, array, fills[0] if fills else None, crs, transform)
+    absent = [missing(plane.values, fill) for fill in fills]
+    plane = replace(plane, missing=np.any([plane.missing, *absent], axis=0))
+    if is_turned(table[name]):
+        plane = replace(plane, values=plane.values.T, missing=plane.missing.T)
+    return plane
+
+
+def _label_candidates(path: Path, table: Mapping[str, Variable]) -> dict[str, Variable]:
+    """Return the planes of whole numbers; lists, such as of wavelengths, if there is no other."""
+    planes = {
+        name: found
+        for name, found in table.items()
+        if plane_shape(found.shape) and _is_whole(path, name, found)
+    }
+    wide = {name: v for name, v in planes.items() if 1 not in (plane_shape(v.shape) or ())}
+    return wide or planes
+
+
+def _check_choice(path: Path, kind: Kind, variable: str | None, option: str) -> None:
+    """Refuse the name of an array in a file that holds one image without a name."""
+    if variable is not None and kind in ("raster", "npy"):
+        raise DataError(
+            f"{path} holds one image, which has no name; leave out {option}={variable!r}"
+        )
 
 
 def _raster_plane(path: Path) -> Plane:
@@ -226,7 +255,7 @@ def choose(
             return ends[0]
         raise DataError(
             f"{path} has no variable '{variable}'{nearest(variable, table)}; it has "
-            f"{_listed(table)}"
+            f"{_listed(table) or 'no numeric variable at all'}{_unread(path)}"
         )
     candidates = dict(table) if labels else {n: v for n, v in table.items() if len(v.shape) == 3}
     if len(candidates) == 1:
@@ -240,7 +269,26 @@ def choose(
     everything = list_variables(path)
     has = f"it has {_listed(everything)}" if everything else "it has no numeric variable at all"
     way = f"; name one with {option}=... if it is among them" if everything else ""
-    raise DataError(f"{path} has no {dimensions} that could be the {what}: {has}{way}")
+    raise DataError(
+        f"{path} has no {dimensions} that could be the {what}: {has}{_unread(path)}{way}"
+    )
+
+
+def _unread(path: Path) -> str:
+    """Name what a MATLAB v5 file holds besides numeric arrays, and the way out; '' for others."""
+    if kind_of(path) != "mat5":
+        return ""
+    import scipy.io
+
+    with explained(path, "a MATLAB file"):
+        others = [f"'{name}' ({kind})" for name, _, kind in scipy.io.whosmat(path)
+                  if kind in ("struct", "cell", "sparse", "object")]  # fmt: skip
+    if not others:
+        return ""
+    return (
+        f", and {', '.join(others)}, which cannot be looked into; save the array that is in it "
+        "under a name of its own, as a full numeric array"
+    )
 
 
 def load_variable(path: Path, name: str) -> npt.NDArray[Any]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from swath.data.scene import Transform
 
-__all__ = ["Grid", "coordinate_system", "difference", "flipped"]
+__all__ = ["Grid", "coordinate_system", "difference", "upside_down"]
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,41 @@ def difference(one: Grid, other: Grid, tolerance: float) -> str | None:
     ours, theirs = coordinate_system(one.crs), coordinate_system(other.crs)
     if not _same_system(ours, theirs):
         return f"{one.name} lies in {ours}, but {other.name} in {theirs}"
-    here, there = _corners(one, one.transform), _corners(other, other.transform)
-    pixel = min(_pixel(one.transform), _pixel(other.transform))
-    if np.abs(here - there).max() <= tolerance * pixel:
+    if _same_corners(one, other, tolerance):
         return None
+    here, there = _corners(one, one.transform), _corners(other, other.transform)
     return (
         f"{one.name} begins at {tuple(here[0].tolist())}, but {other.name} at "
         f"{tuple(there[0].tolist())} of {ours}, or their pixels differ in size"
     )
 
 
-def flipped(grid: Grid) -> Grid:
+def upside_down(one: Grid, other: Grid, tolerance: float) -> bool:
+    """Whether two grids cover the same ground, but one of them from its other end.
+
+    Where one names no coordinate reference system, it is taken for that of the other.
+    """
+    if (
+        one.crs is not None
+        and other.crs is not None
+        and not _same_system(coordinate_system(one.crs), coordinate_system(other.crs))
+    ):
+        return False
+    if _same_corners(one, other, tolerance):
+        return False
+    return _same_corners(one, _flipped(other), tolerance)
+
+
+def _same_corners(one: Grid, other: Grid, tolerance: float) -> bool:
+    """Whether the corners of two grids have the same coordinates; no, where one has none."""
+    if one.transform is None or other.transform is None:
+        return False
+    here, there = _corners(one, one.transform), _corners(other, other.transform)
+    pixel = min(_pixel(one.transform), _pixel(other.transform))
+    return bool(np.abs(here - there).max() <= tolerance * pixel)
+
+
+def _flipped(grid: Grid) -> Grid:
     """Return the grid whose first row is the last of this one."""
     if grid.transform is None:
         return grid

@@ -14,12 +14,40 @@ import numpy.typing as npt
 
 from swath.core.errors import DataError
 from swath.data._file_parts import Handle, Variable, explained, number, text
-from swath.data.scene import ArraySource, CubeSource, Transform
+from swath.data.scene import ArraySource, CubeSource, Transform, missing
 
-__all__ = ["H5Source", "fill_value", "h5_georeference", "h5_source", "h5_variables", "open_h5"]
+__all__ = [
+    "H5Source",
+    "fill_value",
+    "h5_georeference",
+    "h5_source",
+    "h5_variables",
+    "open_h5",
+    "stored_fills",
+]
+
+Packing = tuple[float, float, tuple[float, ...]]
+"""Scale and offset of stored values, and those of them that mean "no data"."""
 
 IN_MEMORY = 2**29
 """HDF5 arrays up to this many bytes are read once and kept: their chunks suit no window."""
+
+NETCDF_FILLS = {
+    "i2": -32767,
+    "u2": 65535,
+    "i4": -2147483647,
+    "u4": 4294967295,
+    "f4": float(np.float32(9.969209968386869e36)),
+    "f8": 9.969209968386869e36,
+}
+"""What NetCDF fills numbers with that nobody wrote, by type; of bytes it means nothing."""
+
+FILLS = ("fillvalue", "missingvalue", "dataignorevalue", "nodatavalue", "nodata")
+"""Attributes that name no-data values, in small letters without underscores."""
+
+_X = ("x", "lon", "longitude", "easting")
+_Y = ("y", "lat", "latitude", "northing")
+_EVEN = 1e-3  # of a step between pixels, by which others may differ
 
 
 class H5Source:
@@ -30,7 +58,7 @@ class H5Source:
         path: Path,
         name: str,
         order: tuple[int, ...],
-        packing: tuple[float, float, float | None] | None,
+        packing: Packing | None,
     ) -> None:
         self._path, self._name, self._order, self._packing = path, name, order, packing
         self._file: Handle[Any] = Handle(functools.partial(open_h5, str(path)))
@@ -66,7 +94,7 @@ def h5_variables(path: Path, transposed: bool) -> dict[str, Variable]:
         if not isinstance(item, h5py.Dataset) or item.shape is None:
             return
         numeric = item.dtype.kind in "biufc" or item.dtype.names == ("real", "imag")
-        if not numeric or name.startswith("#refs#"):
+        if not numeric or name.startswith("#refs#") or _is_matlab_text(item):
             return
         dimensions = tuple(
             (dimension.label or (dimension[0].name if len(dimension) else ""))
@@ -75,11 +103,25 @@ def h5_variables(path: Path, transposed: bool) -> dict[str, Variable]:
         if item.attrs.get("NAME", b"")[:24] == b"This is a netCDF dimension"[:24]:
             return
         shape = item.shape[::-1] if transposed else item.shape
-        found[name] = Variable(tuple(shape), item.dtype, dimensions, dict(item.attrs))
+        found[name] = Variable(tuple(shape), item.dtype, dimensions, _attributes(item))
 
     with explained(path, "an HDF5 file"), open_h5(str(path)) as file:
         file.visititems(visit)
     return found
+
+
+def _is_matlab_text(item: Any) -> bool:
+    """Whether an array holds the characters of a text, or the size of an empty array."""
+    return text(item.attrs.get("MATLAB_class", "")) == "char" or "MATLAB_empty" in item.attrs
+
+
+def _attributes(item: Any) -> dict[str, Any]:
+    """Return the attributes of an array, with NetCDF's own fill value where none is named."""
+    attributes = dict(item.attrs)
+    usual = NETCDF_FILLS.get(item.dtype.str[1:])
+    if usual is not None and item.fillvalue == usual:
+        attributes.setdefault("_FillValue", item.fillvalue)
+    return attributes
 
 
 def h5_source(
@@ -96,36 +138,49 @@ def h5_source(
     return source
 
 
-def _unpacked(
-    stored: npt.NDArray[Any], packing: tuple[float, float, float | None]
-) -> npt.NDArray[np.float32]:
-    scale, offset, fill = packing
+def _unpacked(stored: npt.NDArray[Any], packing: Packing) -> npt.NDArray[np.float32]:
+    scale, offset, fills = packing
     values = (stored * scale + offset).astype(np.float32)
-    if fill is not None:
-        values[stored == fill] = np.nan
+    for fill in fills:
+        values[missing(stored, fill)] = np.nan
     return values
 
 
-def _packing(found: Variable) -> tuple[float, float, float | None] | None:
-    """Return scale, offset and stored no-data value of packed values, or None."""
+def _packing(found: Variable) -> Packing | None:
+    """Return scale, offset and stored no-data values of an array, or None where it is not packed.
+
+    An array of several no-data values is read as if it were packed, so that all of them are NaN.
+    """
     scale = number(found.attributes.get("scale_factor"))
     offset = number(found.attributes.get("add_offset"))
-    if scale is None and offset is None:
+    fills = stored_fills(found)
+    if scale is None and offset is None and len(fills) < 2:
         return None
-    return 1.0 if scale is None else scale, 0.0 if offset is None else offset, _raw_fill(found)
+    return 1.0 if scale is None else scale, 0.0 if offset is None else offset, fills
 
 
-def _raw_fill(found: Variable) -> float | None:
-    for key in ("_FillValue", "missing_value"):
-        value = number(found.attributes.get(key))
-        if value is not None:
-            return value
-    return None
+def stored_fills(found: Variable) -> tuple[float, ...]:
+    """Return the stored values that mean "no data", each once; without NaN, which always does."""
+    fills: list[float] = []
+    for key, values in found.attributes.items():
+        if key.lower().replace("_", "") not in FILLS:
+            continue
+        for given in np.ravel(values):
+            value = number(given)
+            if value is not None and found.dtype.kind == "f":
+                with np.errstate(over="ignore"):
+                    value = float(np.asarray(value).astype(found.dtype))
+            if value is not None and not math.isnan(value) and value not in fills:
+                fills.append(value)
+    return tuple(fills)
 
 
 def fill_value(found: Variable) -> float | None:
     """Return the no-data value of the pixels as they are read (NaN once unpacked)."""
-    return _raw_fill(found) if _packing(found) is None else math.nan
+    if _packing(found) is not None:
+        return math.nan
+    fills = stored_fills(found)
+    return fills[0] if fills else number(found.attributes.get("_FillValue"))
 
 
 def h5_georeference(
@@ -139,8 +194,9 @@ def h5_georeference(
         with explained(path, "an HDF5 file"), open_h5(str(path)) as file:
             attributes = _grid_mapping(file, found)
             crs, notes = _coordinate_system(attributes)
-            transform, more = _geo_transform(attributes)
-            return crs, transform or _from_coordinates(file, found, table), notes + more
+            stated, more = _geo_transform(attributes)
+            transform, odd = _agreed(stated, _from_coordinates(file, found, table))
+            return crs, transform, notes + more + odd
     except DataError as error:
         return None, None, (f"the place of the image is left out: {error}",)
 
@@ -181,6 +237,22 @@ def _geo_transform(attributes: Mapping[str, Any]) -> tuple[Transform | None, tup
     return (a, b, c, d, e, f), ()
 
 
+def _agreed(
+    stated: Transform | None, told: Transform | None
+) -> tuple[Transform | None, tuple[str, ...]]:
+    """Return the transform of a GeoTransform, or that of the coordinates where it does not fit.
+
+    Programs that cut an image, or turn it over, may leave the GeoTransform as it was.
+    """
+    if stated is None or told is None:
+        return stated or told, ()
+    numbered = told[0] == told[4] == 1 and {told[2], told[5]} <= {-0.5, 0.5}  # no coordinates
+    apart = np.abs(np.subtract(stated, told)) / max(abs(told[0]), abs(told[4]))
+    if numbered or (apart[[2, 5]].max() <= 0.5 and apart[[0, 1, 3, 4]].max() <= _EVEN):
+        return stated, ()
+    return told, ("the GeoTransform does not fit the coordinates of the pixels, which count",)
+
+
 def _from_coordinates(
     file: Any, image: Variable, table: Mapping[str, Variable]
 ) -> Transform | None:
@@ -188,8 +260,8 @@ def _from_coordinates(
     lists = {
         name: v for name, v in table.items() if len(v.shape) == 1 and v.shape[0] in image.shape
     }
-    across = _even_steps(file, lists, ("x", "lon"))
-    down = _even_steps(file, lists, ("y", "lat"))
+    across = _even_steps(file, lists, _X)
+    down = _even_steps(file, lists, _Y)
     if across is None or down is None:
         return None
     (x, width), (y, height) = across, down
@@ -203,8 +275,9 @@ def _even_steps(
     for name in names:
         if name not in lists or lists[name].dtype.kind not in "iuf" or lists[name].shape[0] < 2:
             continue
-        values = np.asarray(file[name][()], dtype=np.float64)
+        scale, offset, _ = _packing(lists[name]) or (1.0, 0.0, ())
+        values = np.asarray(file[name][()], dtype=np.float64) * scale + offset
         steps = np.diff(values)
-        if steps[0] and np.allclose(steps, steps[0], rtol=1e-3):
+        if steps[0] and np.allclose(steps, steps[0], rtol=_EVEN):
             return float(values[0]), float(steps.mean())
     return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
+import struct
 import threading
 import warnings
 from pathlib import Path
@@ -14,10 +16,12 @@ import numpy.typing as npt
 
 from swath.core.errors import DataError
 from swath.data._file_parts import Cube, Handle, explained, nanometres
-from swath.data.scene import check_type
+from swath.data._quality import ranges
+from swath.data.scene import check_type, missing
 
 __all__ = [
     "RasterSource",
+    "check_whole",
     "data_bands",
     "hides_pixels",
     "open_raster",
@@ -27,11 +31,15 @@ __all__ = [
 ]
 
 ENVI_SUFFIXES = ("", ".img", ".dat", ".raw", ".bin", ".bsq", ".bil", ".bip", ".envi")
+_PNG = b"\x89PNG\r\n\x1a\n"
 _QUIET = threading.Lock()  # threads that silence warnings at once would bring them back
 
 
 class RasterSource:
-    """A raster opened once in each thread and read in windows."""
+    """A raster opened once in each thread and read in windows.
+
+    Where its bands have no-data values of their own, these are read as NaN.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,7 +48,11 @@ class RasterSource:
         self._bands = data_bands(dataset)
         self._hides = hides_pixels(dataset)
         self.shape: tuple[int, int, int] = (dataset.height, dataset.width, len(self._bands))
-        self.dtype: np.dtype[Any] = stored_type(path, dataset)
+        self._stored = stored_type(path, dataset)
+        self._nodata = [dataset.nodatavals[band - 1] for band in self._bands]
+        self._several = several_nodata(dataset)
+        floating = np.result_type(self._stored, np.float32)
+        self.dtype: np.dtype[Any] = floating if self._several else self._stored
 
     def read(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """Return the window (rows, columns, all bands) in the stored type."""
@@ -48,8 +60,16 @@ class RasterSource:
         if not window.height or not window.width:
             return np.zeros((window.height, window.width, self.shape[2]), self.dtype)
         with explained(self._path, "a raster"):
-            pixels = self._file.get().read(self._bands, window=window, out_dtype=self.dtype)
-        return np.moveaxis(pixels, 0, 2)
+            pixels = self._file.get().read(self._bands, window=window, out_dtype=self._stored)
+        return np.moveaxis(self._without_nodata(pixels) if self._several else pixels, 0, 2)
+
+    def _without_nodata(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return pixels (bands, rows, columns), NaN where a band holds its no-data value."""
+        values = pixels.astype(self.dtype)
+        for band, stored, nodata in zip(values, pixels, self._nodata, strict=True):
+            if nodata is not None:
+                band[missing(stored, nodata)] = np.nan
+        return values
 
     def shown(self, rows: slice, columns: slice) -> npt.NDArray[np.bool_] | None:
         """Return which pixels of a window are neither masked nor transparent; None: all."""
@@ -84,10 +104,28 @@ def open_raster(path: str) -> Any:
         ) from error
 
 
+def check_whole(path: Path) -> None:
+    """Refuse a PNG that was cut off: libpng through GDAL reads one, and invents what is missing."""
+    with path.open("rb") as file:
+        if file.read(8) != _PNG:
+            return
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"IEND":
+                return
+            file.seek(length + 4, 1)
+    raise DataError(f"{path} was cut off: the PNG has no end; copy the file again")
+
+
 def data_bands(dataset: Any) -> list[int]:
     """Return the numbers, from 1, of the bands that are not transparency."""
     transparent = _transparent_bands(dataset)
     return [band for band in dataset.indexes if band not in transparent]
+
+
+def several_nodata(dataset: Any) -> bool:
+    """Whether the bands of a raster name different no-data values."""
+    return len({str(dataset.nodatavals[band - 1]) for band in data_bands(dataset)}) > 1
 
 
 def stored_type(path: Path, dataset: Any) -> np.dtype[Any]:
@@ -134,11 +172,14 @@ def _has_mask(dataset: Any) -> bool:
 def raster_cube(path: Path) -> Cube:
     if path.suffix.lower() == ".hdr":
         path = _envi_data(path)
+    with explained(path, "a raster"):
+        check_whole(path)
     dataset = open_raster(str(path))
     with dataset:
         if dataset.count == 0:
             raise DataError(
-                f"{path} holds no bands of its own; give one of its datasets: "
+                f"{path} holds no bands of its own; write one of its datasets to a file, as with "
+                "'gdal_translate DATASET image.tif'; they are "
                 f"{', '.join(dataset.subdatasets[:5]) or 'none'}"
             )
         if dataset.driver == "ENVI":
@@ -147,7 +188,7 @@ def raster_cube(path: Path) -> Cube:
             RasterSource(path),
             band_names=_band_names(dataset),
             wavelengths=_raster_wavelengths(dataset),
-            nodata=dataset.nodata,
+            nodata=math.nan if several_nodata(dataset) else dataset.nodata,
             crs=dataset.crs.to_wkt() if dataset.crs else None,
             transform=None if dataset.transform.is_identity else tuple(dataset.transform)[:6],
             notes=_notes(dataset),
@@ -156,8 +197,17 @@ def raster_cube(path: Path) -> Cube:
 
 def _notes(dataset: Any) -> tuple[str, ...]:
     notes = []
-    if len({str(value) for value in dataset.nodatavals}) > 1:
-        notes.append("the bands name different no-data values; that of the first is used")
+    if dataset.subdatasets:
+        notes.append(
+            f"the file holds {len(dataset.subdatasets)} images, as pages; only the first is read"
+        )
+    bad = dataset.tags(ns="ENVI").get("bbl", "").strip("{} \n").split(",")
+    poor = [band for band, good in enumerate(bad) if good.strip() in ("0", "0.0")]
+    if poor:
+        notes.append(
+            f"the header calls the bands {ranges(poor)} bad (bbl), which decides nothing here; "
+            "a choice of bands leaves them out"
+        )
     if dataset.transform.is_identity and dataset.gcps[0]:
         notes.append(
             "placed by ground control points, which are not used: the map has no coordinates; warp "

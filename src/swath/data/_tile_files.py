@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +13,21 @@ import numpy.typing as npt
 
 from swath.core.errors import DataError
 from swath.data._file_parts import explained
+from swath.data._grids import Grid, difference
 from swath.data._rasters import (
+    check_whole,
     data_bands,
     hides_pixels,
     open_raster,
     shown_pixels,
     stored_type,
 )
-from swath.data.scene import Transform, missing
+from swath.data.scene import Transform, measured, missing
 
 __all__ = ["TileImage", "look_at", "read_image", "read_mask"]
 
 _PIXELS = 2**22  # of a mask looked at together
-_PNG = b"\x89PNG\r\n\x1a\n"
+_SHIFT = 0.25  # of a pixel, which a mask may lie beside its image by: headers round coordinates
 
 
 @dataclass(frozen=True)
@@ -64,23 +65,30 @@ def look_at(image: Path, mask: Path, part: str | None) -> TileImage:
 
     Raises
     ------
-    DataError : one of them cannot be read, they differ in size, or the mask is none.
+    DataError : one of them cannot be read, they differ in size or place, the image has a palette,
+        or the mask is none.
     """
-    _check_whole(image)
-    _check_whole(mask)
+    check_whole(image)
+    check_whole(mask)
     with _opened(image) as raster:
+        if raster.colorinterp[0].name == "palette":
+            raise DataError(
+                f"the image {image} holds the numbers of colours in a palette; convert it to bands "
+                "of red, green and blue"
+            )
         size = raster.height, raster.width
+        place = _place(image, raster)
         bands = len(data_bands(raster))
         dtype = str(stored_type(image, raster))
-        placed = not raster.transform.is_identity
-        crs = raster.crs.to_wkt() if raster.crs else None
-        transform = tuple(raster.transform)[:6] if placed else None
     with _opened(mask) as raster:
         if (raster.height, raster.width) != size:
             raise DataError(
                 f"{image} has {size[0]} x {size[1]} pixels (rows x columns), but its mask {mask} "
                 f"has {raster.height} x {raster.width}; give masks of the images' size"
             )
+        apart = difference(place, _place(mask, raster), _SHIFT)
+        if apart is not None:
+            raise DataError(f"{apart}; warp the mask to the grid of its image")
         nodata = raster.nodata
     values: Counter[int] = Counter()
     digest = hashlib.sha256(repr(size).encode())
@@ -100,9 +108,16 @@ def look_at(image: Path, mask: Path, part: str | None) -> TileImage:
         tuple(sorted(values.items())),
         int(nodata) if whole else None,
         digest.hexdigest(),
-        crs,
-        transform,
+        place.crs,
+        place.transform,
     )
+
+
+def _place(path: Path, raster: Any) -> Grid:
+    """Return where the pixels of an open raster lie."""
+    crs = raster.crs.to_wkt() if raster.crs else None
+    transform = None if raster.transform.is_identity else tuple(raster.transform)[:6]
+    return Grid(str(path), raster.height, raster.width, crs, transform)
 
 
 def read_image(
@@ -110,7 +125,8 @@ def read_image(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
     """Return a window of an image (rows, columns, bands) and which pixels hold data.
 
-    Pixels without data (masked, transparent, no-data value or not finite in any band) are zero.
+    Pixels without data (masked, transparent, no-data value, not finite or beyond 1e18 in any band)
+    are zero.
 
     Raises
     ------
@@ -129,7 +145,7 @@ def read_image(
             if nodata is not None:
                 valid &= ~missing(values, nodata)
     if pixels.dtype.kind == "f":
-        valid &= np.isfinite(pixels).all(axis=0)
+        valid &= measured(pixels).all(axis=0)
     pixels[:, ~valid] = 0
     return np.moveaxis(pixels, 0, 2), valid
 
@@ -174,16 +190,3 @@ def _counted(mask: Path, values: npt.NDArray[Any]) -> dict[int, int]:
             )
     found, counts = np.unique(values, return_counts=True)
     return {int(value): int(count) for value, count in zip(found, counts, strict=True)}
-
-
-def _check_whole(path: Path) -> None:
-    """Refuse a PNG that was cut off: libpng through GDAL reads one, and invents what is missing."""
-    with path.open("rb") as file:
-        if file.read(8) != _PNG:
-            return
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind == b"IEND":
-                return
-            file.seek(length + 4, 1)
-    raise DataError(f"{path} was cut off: the PNG has no end; copy the file again")

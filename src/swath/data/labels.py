@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from swath.core.errors import DataError
 
-__all__ = ["Colour", "LabelMap", "palette"]
+__all__ = ["Colour", "LabelMap", "label_values", "palette"]
 
 Colour = tuple[int, int, int]
 
@@ -60,7 +60,7 @@ class LabelMap:
         cls,
         array: npt.ArrayLike,
         names: Sequence[str] | Mapping[int, str] | None = None,
-        unlabelled: Sequence[int] = (0,),
+        unlabelled: int | Sequence[int] = (0,),
         missing: npt.NDArray[np.bool_] | None = None,
     ) -> LabelMap:
         """Number the label values of ``array`` in ascending order.
@@ -70,7 +70,7 @@ class LabelMap:
         array : (rows, columns), whole numbers of any type, with gaps or not; NaN is unlabelled.
         names : by class order (ascending label value), or a mapping from label value to name;
             classes without a name are called ``class <value>``.
-        unlabelled : the values that mean "no label".
+        unlabelled : the value, or the values, that mean "no label".
         missing : which pixels have no label, whatever their value, (rows, columns).
 
         Raises
@@ -79,7 +79,7 @@ class LabelMap:
             not match.
         """
         whole, missing = _whole_numbers(array, missing)
-        ignored = tuple(int(value) for value in unlabelled)
+        ignored = label_values(unlabelled)
         missing = missing | np.isin(whole, ignored)
         if missing.all():
             raise DataError(
@@ -142,6 +142,11 @@ class LabelMap:
                 f"{np.dtype(dtype).name}; choose a wider type"
             )
         return typed[np.where(indices < 0, self.classes, indices)]
+
+
+def label_values(given: int | Sequence[int]) -> tuple[int, ...]:
+    """Return one label value, or several, as whole numbers."""
+    return tuple(int(value) for value in np.ravel(given))
 
 
 def palette(count: int) -> tuple[Colour, ...]:
@@ -221,6 +226,12 @@ def _named(
     if names is None:
         names = {}
     if isinstance(names, Mapping):
+        odd = [value for value in names if not isinstance(value, int | np.integer)]
+        if odd:
+            raise DataError(
+                f"class names are given by label value, a whole number, but {odd[0]!r} is none; "
+                "write {1: 'water'}"
+            )
         return tuple(names.get(value, f"class {value}") for value in original)
     if len(names) != len(original):
         raise DataError(

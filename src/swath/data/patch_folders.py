@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
-from swath.data._rasters import open_raster
+from swath.data._rasters import hides_pixels, open_raster, shown_pixels
 from swath.data.patch_set import PatchSet, Sensor, chosen_sensors, same_sizes
+from swath.data.scene import measured, missing
 
 __all__ = ["open_patch_folders"]
 
@@ -148,6 +149,16 @@ def _band_names(file: Path, raster: Any, *, alone: bool) -> list[str]:
     return [text or (f"band {n}" if alone else f"{file.stem} band {n}") for n, text in names]
 
 
+def _has_gaps(raster: Any) -> bool:
+    """Whether a pixel is masked, or holds the no-data value in any band."""
+    if hides_pixels(raster) and not shown_pixels(raster, None).all():
+        return True
+    return any(
+        nodata is not None and missing(raster.read(band), nodata).any()
+        for band, nodata in enumerate(raster.nodatavals, 1)
+    )
+
+
 @dataclass(frozen=True)
 class _FolderPatches:
     """Patches of files, read one by one."""
@@ -186,7 +197,7 @@ class _FolderPatches:
                     out_dtype=np.float32,
                     resampling=Resampling.bilinear,
                 )
-                if not np.isfinite(pixels).all() or not raster.dataset_mask().all():
+                if not measured(pixels).all() or _has_gaps(raster):
                     raise DataError(
                         f"{file} holds pixels without data (NaN or no-data); take it out, or fill "
                         "the gap"

@@ -7,6 +7,7 @@ Rasters, .npy files and large HDF5 arrays are read in windows, so memory does no
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +19,16 @@ import numpy.typing as npt
 from swath.core.errors import DataError
 from swath.data._file_parts import Cube
 from swath.data._formats import (
+    Plane,
     list_variables,
     open_cube,
     open_plane,
     saved_names,
     saved_simulated,
 )
-from swath.data._grids import Grid, difference, flipped
+from swath.data._grids import Grid, difference, upside_down
 from swath.data._quality import ranges, usable_bands
-from swath.data.labels import LabelMap
+from swath.data.labels import LabelMap, label_values
 from swath.data.scene import Scene
 
 __all__ = ["majority_labels", "open_labels", "open_scene", "parse_bands", "variables"]
@@ -48,7 +50,7 @@ def open_scene(
     bands: Bands | None = None,
     names: Names | None = None,
     nodata: float | None = None,
-    unlabelled: Sequence[int] = (0,),
+    unlabelled: int | Sequence[int] = (0,),
     check: bool = True,
     axes: str | None = None,
     resample_labels: Literal["majority"] | None = None,
@@ -65,8 +67,8 @@ def open_scene(
     bands : which bands to use, counted from 0: ``[0, 1, 5]`` or ``"0-9,20"`` (ends included).
     names : class names by ascending label value, or a mapping from label value to name.
     nodata : the stored value of missing pixels; by default what the file says.
-    unlabelled : label values that mean "no label"; a label raster's own no-data value, its mask
-        and NaN mean it too.
+    unlabelled : label value or values that mean "no label"; a label raster's own no-data value,
+        its mask and NaN mean it too.
     check : look through the image and drop bands that are constant, without data, or missing in
         over a tenth of the pixels, with a note; above 2**28 stored numbers only 25 windows are
         looked at, so that huge files open quickly.
@@ -85,11 +87,12 @@ def open_scene(
     if labels is None and label_variable is not None:
         labels = file
     label_map, label_grid = None, None
+    notes: tuple[str, ...] = ()
     if isinstance(labels, LabelMap):
         label_map = labels
     elif isinstance(labels, str | os.PathLike):
         label_file = Path(labels).expanduser()
-        label_map, label_grid = _labels_of(label_file, label_variable, names, unlabelled)
+        label_map, label_grid, notes = _labels_of(label_file, label_variable, names, unlabelled)
         if label_file.resolve() == file.resolve():  # one file is of one place
             label_grid = None
     elif labels is not None:
@@ -112,7 +115,7 @@ def open_scene(
         _check_size(scene, label_map, resample_labels)
         label_map, turned = _in_place(_image_grid(file, cube), label_map, label_grid)
         label_map, reduced = _reduced(scene, label_map)
-        notes = turned + reduced
+        notes += turned + reduced
         negative = [value for value in label_map.original if value < 0]
         if negative:
             notes += (
@@ -134,7 +137,7 @@ def open_labels(
     *,
     variable: str | None = None,
     names: Names | None = None,
-    unlabelled: Sequence[int] = (0,),
+    unlabelled: int | Sequence[int] = (0,),
 ) -> LabelMap:
     """Open a label map from a file or an array; see :func:`open_scene`.
 
@@ -167,7 +170,8 @@ def parse_bands(bands: Bands, available: int, what: str = "the scene") -> tuple[
         for part in bands.split(","):
             first, dash, last = (text.strip() for text in part.partition("-"))
             try:
-                chosen += range(int(first), int(last) + 1) if dash else [int(first)]
+                end = min(int(last), available) if dash else int(first)
+                chosen += range(int(first), end + 1)
             except ValueError:
                 raise DataError(
                     f"bands {bands!r} cannot be read; write numbers from 0 and ranges, as '0-9,20'"
@@ -175,7 +179,10 @@ def parse_bands(bands: Bands, available: int, what: str = "the scene") -> tuple[
             if dash and int(last) < int(first):
                 raise DataError(f"the range '{part.strip()}' in bands {bands!r} runs backwards")
     else:
-        chosen = [int(bands)] if isinstance(bands, int) else [int(band) for band in bands]
+        try:
+            chosen = [operator.index(band) for band in np.atleast_1d(bands)]
+        except TypeError:
+            raise DataError(f"bands {bands!r} are no whole numbers; count them from 0") from None
     wrong = [band for band in chosen if not 0 <= band < available]
     if wrong:
         raise DataError(
@@ -226,19 +233,33 @@ def majority_labels(labels: LabelMap, rows: int, columns: int) -> LabelMap:
 
 
 def _labels_of(
-    path: Path, variable: str | None, names: Names | None, unlabelled: Sequence[int]
-) -> tuple[LabelMap, Grid]:
-    """Open the label map of a file, and say where it lies."""
+    path: Path, variable: str | None, names: Names | None, unlabelled: int | Sequence[int]
+) -> tuple[LabelMap, Grid, tuple[str, ...]]:
+    """Open the label map of a file, and say where it lies; with notes."""
     plane = open_plane(path, variable)
     names = saved_names(path) if names is None else names
-    ignored = [int(value) for value in unlabelled]
+    ignored = [*label_values(unlabelled)]
+    notes: tuple[str, ...] = ()
     if _is_label_value(plane.nodata) and int(plane.nodata) not in ignored:
+        notes = _also_unlabelled(plane, ignored)
         ignored.append(int(plane.nodata))
     try:
         labels = LabelMap.from_array(plane.values, names, ignored, plane.missing)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    return labels, Grid(str(path), *labels.shape, plane.crs, plane.transform)
+    return labels, Grid(str(path), *labels.shape, plane.crs, plane.transform), notes
+
+
+def _also_unlabelled(plane: Plane, ignored: Sequence[int]) -> tuple[str, ...]:
+    """Return a note where values count as unlabelled although the file says which one does."""
+    found = [value for value in ignored if (plane.values == value).any()]
+    if not found or plane.nodata is None or not (plane.values == plane.nodata).any():
+        return ()
+    return (
+        f"the label value {ranges(found)} counts as unlabelled, like the no-data value "
+        f"{int(plane.nodata)} of the file; if it is a class, say so with "
+        f"unlabelled={int(plane.nodata)}",
+    )
 
 
 def _is_label_value(nodata: float | None) -> TypeGuard[float]:
@@ -256,14 +277,16 @@ def _image_grid(file: Path, cube: Cube) -> Grid:
 
 def _in_place(image: Grid, labels: LabelMap, grid: Grid | None) -> tuple[LabelMap, tuple[str, ...]]:
     """Return labels in the image's order of rows, or refuse those of other ground."""
-    apart = None if grid is None else difference(image, grid, _SHIFT)
-    if grid is None or apart is None:
+    if grid is None:
         return labels, ()
-    if difference(image, flipped(grid), _SHIFT) is None:
+    if upside_down(image, grid, _SHIFT):
         values = np.ascontiguousarray(labels.values[::-1])
         turned = dataclasses.replace(labels, values=values)
         return turned, (_TURNED,)
-    raise DataError(f"{apart}; warp the labels to the image's grid")
+    apart = difference(image, grid, _SHIFT)
+    if apart is not None:
+        raise DataError(f"{apart}; warp the labels to the image's grid")
+    return labels, ()
 
 
 def _check_size(scene: Scene, labels: LabelMap, resample: str | None) -> None:
@@ -278,6 +301,12 @@ def _check_size(scene: Scene, labels: LabelMap, resample: str | None) -> None:
         f"the image {scene.name} has {rows} x {columns} pixels (rows x columns), but its labels "
         f"have {fine_rows} x {fine_columns}"
     )
+    order = _order_of(scene.source.shape, labels.shape)
+    if order is not None:
+        raise DataError(
+            f"{said}; if the axes of the image are {order.replace(',', ', ')}, say so with "
+            f"axes={order!r}"
+        )
     if fine_rows % rows or fine_columns % columns:
         turned = labels.shape == (columns, rows)
         way = "they look transposed" if turned else "are they the labels of another image?"
@@ -287,6 +316,12 @@ def _check_size(scene: Scene, labels: LabelMap, resample: str | None) -> None:
             f"{said}, a whole number of times finer; give labels on the image's grid, or reduce "
             "them with resample_labels='majority'"
         )
+
+
+def _order_of(cube: tuple[int, int, int], labels: tuple[int, int]) -> str | None:
+    """Return the order of a cube's axes, taken for another one, that its labels have."""
+    first, second, third = cube
+    return {(second, third): "bands,rows,columns", (first, third): "rows,bands,columns"}.get(labels)
 
 
 def _reduced(scene: Scene, labels: LabelMap) -> tuple[LabelMap, tuple[str, ...]]:

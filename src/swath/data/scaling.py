@@ -26,6 +26,8 @@ BRIGHTNESS = 0.3
 """The weight at which the brightness that was taken out of each spectrum is added to it again."""
 DARKEST = 0.1
 """Spectra that vary by less than this share of the average one are not stretched any further."""
+SMALLEST = 1e-15
+"""Spectra that vary by less, or by more than its inverse, are refused."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,8 @@ def fit_scaling(scene: Scene, kind: ScalingKind = "max") -> Scaling:
     Raises
     ------
     RecipeError : ``kind`` is unknown.
-    DataError : no pixel holds data, or ``max`` is asked of an image without positive values.
+    DataError : no pixel holds data, ``max`` is asked of an image without positive values, or
+        ``whitened`` of values too small or too large to be squared.
     """
     if kind not in get_args(ScalingKind):
         known = get_args(ScalingKind)
@@ -179,6 +182,11 @@ def fit_scaling(scene: Scene, kind: ScalingKind = "max") -> Scaling:
 def _fit_whitened(scene: Scene) -> Scaling:
     """Fit the scaling ``whitened``: one pass for the average contrast, one for the moments."""
     contrast = _moments(scene, lambda pixels: pixels.std(axis=1, keepdims=True)).mean[0]
+    if contrast and not SMALLEST < contrast < 1 / SMALLEST:
+        raise DataError(
+            f"the spectra of {scene.name} vary by about {contrast:.3g}, whose square is beyond 32 "
+            "bits; bring the values to another unit, or use the scaling 'standard'"
+        )
     floor = float(DARKEST * contrast) or 1.0
     bands = scene.shape[2]
     found = _moments(scene, lambda pixels: np.hstack(_shape(pixels, floor)))

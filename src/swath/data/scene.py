@@ -21,6 +21,7 @@ __all__ = ["ArraySource", "CubeSource", "Scene", "array_scene"]
 T = TypeVar("T")
 Transform = tuple[float, float, float, float, float, float]
 ALL = slice(None)
+LARGEST = 1e18  # what is larger marks missing pixels: its square is infinite in 32 bits
 
 
 class CubeSource(Protocol):
@@ -133,7 +134,7 @@ class Scene:
         """Return a window, float32 (rows, columns, used bands).
 
         Pixels that the file masks, and those with a no-data or non-finite value in any used band,
-        are zero in all of them.
+        or one beyond 1e18, are zero in all of them.
         """
         return self.read_valid(rows, columns)[0]
 
@@ -156,7 +157,7 @@ class Scene:
         if self.nodata is not None and not math.isnan(self.nodata):
             valid &= ~missing(stored, self.nodata).any(axis=2)
         if stored.dtype.kind == "f":
-            valid &= np.isfinite(pixels).all(axis=2)
+            valid &= measured(pixels).all(axis=2)
         shown = shown_of(self.source, rows, columns)
         if shown is not None:
             valid &= shown
@@ -269,6 +270,12 @@ def missing(stored: npt.NDArray[Any], nodata: float) -> npt.NDArray[np.bool_]:
     if not float(nodata).is_integer():
         return np.zeros(stored.shape, dtype=np.bool_)
     return np.asarray(stored == int(nodata))
+
+
+def measured(values: npt.NDArray[np.floating]) -> npt.NDArray[np.bool_]:
+    """Return where values are finite, and small enough to compute with: not NaN, nor -3.4e38."""
+    largest = min(LARGEST, float(np.finfo(values.dtype).max))  # of 16 bits less
+    return np.asarray(np.abs(values) <= largest, dtype=np.bool_)
 
 
 def shown_of(source: CubeSource, rows: slice, columns: slice) -> npt.NDArray[np.bool_] | None:

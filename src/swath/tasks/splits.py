@@ -340,6 +340,12 @@ def fixed_split(
     for c in range(labels.classes):
         pixels = np.flatnonzero(train & (labels.values == c))
         count = validation
+        tested = int((test & (labels.values == c)).sum())
+        if not pixels.size and tested:
+            notes.append(
+                f"class '{labels.names[c]}' has no label in the training map, so its {tested} test "
+                "labels cannot be told right"
+            )
         if 0 < pixels.size <= validation:
             if small_classes == "raise":
                 raise SplitError(
