@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from swath.core.errors import DataError, RecipeError, SplitError
 from swath.data.labels import LabelMap
+from swath.data.readers import open_labels
 from swath.data.scene import Scene, array_scene
 from swath.study.preparation import open_task_scene, prepare_task, scene_path
 from swath.study.settings import TaskSettings
@@ -157,3 +159,74 @@ def test_maps_of_another_split_are_not_ignored(split: str, key: str) -> None:
     settings = TaskSettings(split=split, train=5, validation=3, **{key: "train.npy"})  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match=rf"task.{key} is of the split 'fixed'.* '{split}'"):
         prepare_task(scene(classes()), settings, 0)
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+PLACE = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_000.0)
+
+
+def write_map(path: Path, values: np.ndarray, place: tuple[float, ...]) -> str:
+    import rasterio
+
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        height=values.shape[0],
+        width=values.shape[1],
+        count=1,
+        dtype="uint8",
+        crs="EPSG:32633",
+        transform=rasterio.Affine(*place),
+    ) as file:
+        file.write(values.astype(np.uint8), 1)
+    return str(path)
+
+
+def placed(labels: np.ndarray | None) -> Scene:
+    import rasterio
+
+    crs = rasterio.CRS.from_epsg(32633).to_wkt()
+    return dataclasses.replace(scene(labels), crs=crs, transform=PLACE)
+
+
+def test_the_maps_of_a_fixed_split_lie_where_the_scene_lies(tmp_path: Path) -> None:
+    values = classes()
+    train, test = values.copy(), values.copy()
+    train[TRAIN_ROWS:], test[:TRAIN_ROWS] = 0, 0
+    turned = (10.0, 0.0, 500_000.0, 0.0, 10.0, 5_000_000.0 - 160)
+    elsewhere = (10.0, 0.0, 500_030.0, 0.0, -10.0, 5_000_000.0)
+    settings: dict[str, Any] = {
+        "scene": "x",
+        "split": "fixed",
+        "train_map": write_map(tmp_path / "train.tif", train, PLACE),
+        "test_map": write_map(tmp_path / "test.tif", test, PLACE),
+        "validation": 1,
+        "small_classes": "halve",
+    }
+    wanted = prepare_task(placed(values), TaskSettings(**settings), 0).split
+    settings["train_map"] = write_map(tmp_path / "turned.tif", train[::-1], turned)
+    found = prepare_task(placed(values), TaskSettings(**settings), 0).split
+    np.testing.assert_array_equal(found.train | found.validation, wanted.train | wanted.validation)
+    settings["train_map"] = write_map(tmp_path / "elsewhere.tif", train, elsewhere)
+    with pytest.raises(DataError, match=r"begins at .*warp the labels to the image's grid"):
+        prepare_task(placed(values), TaskSettings(**settings), 0)
+
+
+def test_labels_given_for_an_open_scene_lie_where_it_lies(tmp_path: Path) -> None:
+    values = classes()
+    turned = (10.0, 0.0, 500_000.0, 0.0, 10.0, 5_000_000.0 - 160)
+    path = write_map(tmp_path / "turned.tif", values[::-1], turned)
+    found = open_labels(path, scene=placed(None))
+    np.testing.assert_array_equal(found.to_original(found.values), values)
+    lower = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_000_040.0)
+    with pytest.raises(DataError, match="begins at"):
+        open_labels(write_map(tmp_path / "lower.tif", values, lower), scene=placed(None))
+
+
+def test_one_class_alone_tells_how_to_have_another() -> None:
+    values = np.zeros((16, 16), dtype=np.int64)
+    values[4:9] = 1
+    with pytest.raises(SplitError, match=r"one class to learn, class 1; .*\(0 means no label: if"):
+        prepare_task(scene(values), TaskSettings(scene="x", train=2, validation=2), 0)

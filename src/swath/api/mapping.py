@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swath.core.errors import MismatchError
+from swath.core.errors import DataError, MismatchError
 from swath.core.words import counted
 from swath.data.readers import open_scene, variables
 from swath.data.scene import Scene
@@ -172,6 +172,8 @@ def _check_values(model: Model, scene: Scene) -> None:
     if model.values is None:
         return
     low, high = value_range(scene)
+    if low == high == 0 and not any(scene.valid(*window).any() for window in scene.windows()):
+        raise DataError(f"{scene.name} holds no data that could be mapped; give another file")
     low_before, high_before = model.values
     ratio = (high - low) / max(high_before - low_before, 1e-12)
     if not 0.1 <= ratio <= 10:

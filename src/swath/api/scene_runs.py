@@ -47,7 +47,9 @@ def open_given_scene(scene: Scene | PathLike | None, labels: Any, task: TaskSett
     if labels is None:
         return opened
     if not isinstance(labels, LabelMap):
-        labels = open_labels(labels, variable=task.label_variable, unlabelled=task.unlabelled)
+        labels = open_labels(
+            labels, variable=task.label_variable, unlabelled=task.unlabelled, scene=opened
+        )
     return opened.with_labels(labels)
 
 

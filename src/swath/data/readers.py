@@ -138,16 +138,26 @@ def open_labels(
     variable: str | None = None,
     names: Names | None = None,
     unlabelled: int | Sequence[int] = (0,),
+    scene: Scene | None = None,
 ) -> LabelMap:
     """Open a label map from a file or an array; see :func:`open_scene`.
 
+    Parameters
+    ----------
+    scene : of which the labels are: where both files say where they lie, it must be the same
+        place, and rows that run from its other end are turned over.
+
     Raises
     ------
-    DataError : it cannot be read, holds no whole numbers, or labels no pixel.
+    DataError : it cannot be read, holds no whole numbers, labels no pixel, or lies elsewhere.
     """
     if not isinstance(labels, str | os.PathLike):
         return LabelMap.from_array(labels, names, unlabelled)
-    return _labels_of(Path(labels).expanduser(), variable, names, unlabelled)[0]
+    found, grid, _ = _labels_of(Path(labels).expanduser(), variable, names, unlabelled)
+    if scene is None:
+        return found
+    image = Grid(scene.name, *scene.source.shape[:2], scene.crs, scene.transform)
+    return _in_place(image, found, grid)[0]
 
 
 def variables(path: PathLike) -> dict[str, tuple[int, ...]]:

@@ -156,6 +156,7 @@ def _cut(settings: PatchTaskSettings, seed: int) -> PatchSet:
             settings.labels or files[chosen[0]],
             variable=settings.label_variable,
             unlabelled=settings.unlabelled,
+            scene=scenes[chosen[0]] if settings.labels else None,
         ),
         settings.patch,
         stride=settings.stride,

@@ -82,7 +82,10 @@ def _adapted(scene: Scene, settings: TaskSettings) -> Scene:
             )
     if settings.labels is not None:
         labels = open_labels(
-            settings.labels, variable=settings.label_variable, unlabelled=settings.unlabelled
+            settings.labels,
+            variable=settings.label_variable,
+            unlabelled=settings.unlabelled,
+            scene=scene,
         )
         scene = scene.with_labels(labels)
     return with_chosen_bands(scene, settings.bands)
@@ -118,7 +121,7 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
     """
     _check_maps(settings)
     if scene.labels is None and settings.split == "fixed" and _has_maps(settings):
-        scene = scene.with_labels(_united(*_maps(settings)))
+        scene = scene.with_labels(_united(*_maps(settings, scene)))
     if scene.labels is None:
         raise DataError(
             f"{scene.name} has no labels; give a label map with --labels FILE (or, where it is in "
@@ -143,10 +146,13 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
             labels = without_small_classes(labels, minimum)
             notes.append(f"left out, with fewer than {minimum} labels: {', '.join(small)}")
     if labels.classes < 2:
-        raise SplitError(f"{scene.name} has one class to learn; at least two are needed")
+        raise SplitError(
+            f"{scene.name} has one class to learn, {labels.names[0]}; at least two are needed "
+            f"({_ignored(settings)} no label: if that is a class, give another --unlabelled)"
+        )
     left_out = (scene.labels.values >= 0) & (labels.values < 0)
     scene = scene.with_labels(labels)
-    split = _split(labels, settings, seed, left_out)
+    split = _split(scene, labels, settings, seed, left_out)
     for part in ("train", "validation", "test"):
         if not getattr(split, part).any():
             raise SplitError(
@@ -155,6 +161,12 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
             )
     split = dataclasses.replace(split, notes=(*scene.notes, *notes, *split.notes))
     return SceneTask(scene, split, fit_scaling(scene, settings.scaling))
+
+
+def _ignored(settings: TaskSettings) -> str:
+    """Return which values count as no label, with the verb."""
+    values = " and ".join(map(str, settings.unlabelled))
+    return f"{values} {'mean' if len(settings.unlabelled) > 1 else 'means'}"
 
 
 def _usable_labels(scene: Scene, labels: LabelMap) -> tuple[LabelMap, list[str]]:
@@ -168,7 +180,11 @@ def _usable_labels(scene: Scene, labels: LabelMap) -> tuple[LabelMap, list[str]]
 
 
 def _split(
-    labels: LabelMap, settings: TaskSettings, seed: int, left_out: npt.NDArray[np.bool_]
+    scene: Scene,
+    labels: LabelMap,
+    settings: TaskSettings,
+    seed: int,
+    left_out: npt.NDArray[np.bool_],
 ) -> Split:
     """Split the labels; ``left_out`` are pixels (rows, columns) that had one and lost it."""
     train, validation = settings.train_counts or settings.train, settings.validation
@@ -189,7 +205,7 @@ def _split(
         )
     if not _has_maps(settings):
         raise SplitError("a fixed split needs both task.train_map and task.test_map")
-    train_map, test_map = _maps(settings)
+    train_map, test_map = _maps(settings, scene)
     return fixed_split(
         labels,
         train_map.values >= 0,
@@ -217,17 +233,15 @@ def _has_maps(settings: TaskSettings) -> bool:
     return settings.train_map is not None and settings.test_map is not None
 
 
-def _maps(settings: TaskSettings) -> tuple[LabelMap, LabelMap]:
-    """Open the training and the test map of a fixed split."""
+def _maps(settings: TaskSettings, scene: Scene) -> tuple[LabelMap, LabelMap]:
+    """Open the training and the test map of a fixed split of a scene."""
     assert settings.train_map is not None
     assert settings.test_map is not None
+    ignored = settings.unlabelled
+    train, test = settings.train_variable, settings.test_variable
     return (
-        open_labels(
-            settings.train_map, variable=settings.train_variable, unlabelled=settings.unlabelled
-        ),
-        open_labels(
-            settings.test_map, variable=settings.test_variable, unlabelled=settings.unlabelled
-        ),
+        open_labels(settings.train_map, variable=train, unlabelled=ignored, scene=scene),
+        open_labels(settings.test_map, variable=test, unlabelled=ignored, scene=scene),
     )
 
 
