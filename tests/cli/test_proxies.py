@@ -105,6 +105,33 @@ def test_architectures_are_ranked_and_drawn(cli: Any, tmp_path: Path) -> None:
     assert (tmp_path / "again.csv").read_text() == (tmp_path / "scores.csv").read_text()
 
 
+def test_parts_are_transformed_and_sizes_are_not(cli: Any, tmp_path: Path) -> None:
+    found = []
+    for transform in ("none", "log-parts"):
+        path = tmp_path / f"{transform}.csv"
+        result = cli(
+            "score", *SMALL, "--proxies", "snip", "--count", 2, "--transform", transform,
+            "--out", path,
+        )  # fmt: skip
+        assert result.status == 0, result.err
+        found.append(read_scores(path).columns)
+    plain, logarithms = found
+    assert logarithms["parameters"].tolist() == plain["parameters"].tolist()
+    assert logarithms["flops"].tolist() == plain["flops"].tolist()
+    parts = np.log(plain["snip/attention"]) + np.log(plain["snip/mlp"])
+    assert logarithms["snip"] == pytest.approx(parts)
+
+
+def test_layers_without_a_score_are_not_drawn(cli: Any, tmp_path: Path) -> None:
+    result = cli(
+        "score", *CELLS[:4], "--batch", 1, "--device", "cpu", "--proxies", "zico", "--count", 1,
+        "--per-layer", "--plots", tmp_path / "plots",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    assert "nothing to draw" in result.err
+    assert not (tmp_path / "plots").exists()
+
+
 def test_a_scene_gives_the_batch(cli: Any, scene_file: Path, tmp_path: Path) -> None:
     result = cli(
         "score", *SPACE, "--proxies", "snip", "--count", 2, "--batch", 4, "--scene", scene_file,
@@ -184,8 +211,8 @@ def test_a_batch_in_chunks(cli: Any, tmp_path: Path) -> None:
         ([*SMALL, "--proxies", "zico", "--variant", "seg101"], "has no proxy 'zico'"),
         ([*SMALL, "--proxies", "snip", "--loss", "hardst"], "did you mean 'hardest'"),
         (
-            [*SMALL, "--proxies", "snip", "--transform", "log-parts", "--count", 1],
-            "no part of kind",
+            [*CELLS, "--proxies", "snip", "--transform", "log-parts", "--count", 1],
+            "snip of this network has no part of kind",
         ),
     ],
 )

@@ -101,6 +101,8 @@ def test_options_reach_the_proxies() -> None:
         estimator(proxy="synflow", options={"transform": "log"}),
     )
     assert log.evaluate(FIRST).score == pytest.approx(np.log(plain.evaluate(FIRST).score))
+    ours, theirs = log.evaluate(FIRST).cost, plain.evaluate(FIRST).cost
+    assert (ours.parameters, ours.flops) == (theirs.parameters, theirs.flops)
 
 
 @pytest.mark.parametrize(

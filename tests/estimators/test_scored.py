@@ -122,3 +122,8 @@ def test_what_cannot_be_scored_is_refused(space: Any, tmp_path: Path) -> None:
     (tmp_path / "twice.csv").write_text(f'architecture,x\n"{text}",1\n"{text}",2\n')
     with pytest.raises(DataError, match=r"line 3 of .* of line 2 again"):
         read_scores(tmp_path / "twice.csv")
+    genes = dict(reversed(one[0].genes))  # the same in another order
+    turned = json.dumps({"space": space.name, "genes": genes}).replace('"', '""')
+    (tmp_path / "twice.csv").write_text(f'architecture,x\n"{text}",1\n"{turned}",2\n')
+    with pytest.raises(DataError, match=r"line 3 of .* of line 2 again"):
+        read_scores(tmp_path / "twice.csv")

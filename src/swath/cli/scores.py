@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from swath.core.architecture import Architecture
+    from swath.estimators.proxies.base import ProxyScore
     from swath.estimators.scored import ScoreColumns
     from swath.spaces.base import SearchSpace
 
@@ -433,10 +434,16 @@ def _plot(
         written.append(plot_parts(parts, folder / f"parts.{kind}"))
     if per_layer:
         one = found.networks[found.ranked(asked[0])[0]]
-        told = {name: one[name] for name in asked if one[name].per_layer}
+        told = {name: one[name] for name in asked if _has_layers(one[name])}
         if told:
             title = f"Layers of the first of {len(found):,} by {asked[0]}"
             written.append(plot_layers(told, folder / f"layers.{kind}", title))
     if not written:
         say("nothing to draw: that takes two proxies and three architectures, or --per-layer")
     return written
+
+
+def _has_layers(score: ProxyScore) -> bool:
+    """Whether there are layers to compare: two with a score, and not all zero."""
+    known = [value for value in score.per_layer.values() if math.isfinite(value)]
+    return len(known) > 1 and any(known)

@@ -253,16 +253,18 @@ def read_scores(path: str | os.PathLike[str], *, space: SearchSpace | None = Non
     UnknownName : it has no column "architecture".
     """
     file = read_csv(path)
-    rows: dict[Architecture, int] = {}
+    found: list[Architecture] = []
+    known: dict[Any, int] = {}
     for line, text in zip(file.lines, file.texts(KEY), strict=True):
         try:
             one = read_architecture(space, text) if space else Architecture.from_json(text)
         except InvalidArchitecture as error:
             raise DataError(f"line {line} of {path}: {error}") from error
-        if one in rows:
-            raise DataError(f"line {line} of {path} has the architecture of line {rows[one]} again")
-        rows[one] = line
+        earlier = known.setdefault((one.space, frozenset(one.genes)), line)  # in whatever order
+        if earlier != line:
+            raise DataError(f"line {line} of {path} has the architecture of line {earlier} again")
+        found.append(one)
     columns = {name: file.numbers(name) for name in file.header if name != KEY}
     if not columns:
         raise DataError(f"{path} has no column but '{KEY}', so no scores")
-    return ScoreColumns(tuple(rows), columns)
+    return ScoreColumns(tuple(found), columns)

@@ -137,6 +137,21 @@ def test_those_that_take_no_extra_columns_say_so(name: str) -> None:
         predictors.create(name).fit(space, known, targets, 0, np.zeros((5, 1)))
 
 
+@pytest.mark.parametrize("name", predictors.names())
+def test_unusable_targets_are_refused(name: str) -> None:
+    space, known, targets = sampled(5)
+    for wrong, message in (
+        (targets[:4], r"5 architectures need one target each, .* not of \(4,\)"),
+        (targets[:, None], r"not of \(5, 1\)"),
+        (np.where(targets == targets.max(), np.nan, targets), "targets must be finite"),
+        (np.where(targets == targets.max(), np.inf, targets), "targets must be finite"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            predictors.create(name, **options_of(name)).fit(space, known, wrong, 0)
+    with pytest.raises(RecipeError, match="nothing to learn from"):
+        predictors.create(name, **options_of(name)).fit(space, [], targets[:0], 0)
+
+
 def columns(table: Table, names: tuple[str, ...]) -> np.ndarray:
     return np.stack([table.column(name).values for name in names], axis=1)
 

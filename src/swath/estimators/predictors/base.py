@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.architecture import Architecture
+from swath.core.errors import RecipeError
 from swath.spaces.base import SearchSpace
 
-__all__ = ["Predictor", "Rescaling", "TargetKind", "fit_rescaling"]
+__all__ = ["Predictor", "Rescaling", "TargetKind", "checked_targets", "fit_rescaling"]
 
 TargetKind = Literal["linear", "ranks"]
 Floats = npt.NDArray[np.float64]
@@ -42,7 +43,8 @@ class Predictor(Protocol):
 
         Raises
         ------
-        RecipeError : extra columns do not fit the architectures, or this predictor takes none.
+        RecipeError : targets or extra columns do not fit the architectures or are not finite, or
+            this predictor takes no extra columns.
         """
 
     def predict(self, architectures: Sequence[Architecture], extra: Floats | None = None) -> Floats:
@@ -52,6 +54,26 @@ class Predictor(Protocol):
         ----------
         extra : the same columns as those learned from.
         """
+
+
+def checked_targets(architectures: Sequence[Architecture], targets: Floats) -> Floats:
+    """Return targets as an array, (architectures,).
+
+    Raises
+    ------
+    RecipeError : there is not one for each architecture, none at all, or one is not finite.
+    """
+    found = np.asarray(targets, float)
+    if found.shape != (len(architectures),):
+        raise RecipeError(
+            f"{len(architectures)} architectures need one target each, an array of "
+            f"({len(architectures)},), not of {found.shape}"
+        )
+    if not len(found):
+        raise RecipeError("there is nothing to learn from; give at least one architecture")
+    if not np.isfinite(found).all():
+        raise RecipeError("targets must be finite; leave out architectures without a figure")
+    return found
 
 
 @dataclass(frozen=True)

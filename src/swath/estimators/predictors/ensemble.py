@@ -15,7 +15,7 @@ import numpy.typing as npt
 from swath.core.architecture import Architecture
 from swath.core.seeds import derive
 from swath.estimators.predictors import registry
-from swath.estimators.predictors.base import Predictor, Rescaling, fit_rescaling
+from swath.estimators.predictors.base import Predictor, Rescaling, checked_targets, fit_rescaling
 from swath.estimators.predictors.regressors import extra_trees
 from swath.estimators.predictors.relevance import RelevancePredictor
 from swath.spaces.base import SearchSpace
@@ -49,6 +49,7 @@ class EnsemblePredictor:
         extra: Floats | None = None,
     ) -> None:
         """Learn from scratch; see :class:`swath.estimators.predictors.base.Predictor`."""
+        targets = checked_targets(architectures, targets)
         self.rescaling_: Rescaling = fit_rescaling(targets, "ranks")
         units = self.rescaling_.to_unit(targets)
         self.smooth_: Predictor = RelevancePredictor("summary", "linear")

@@ -31,7 +31,12 @@ from swath.core.errors import RecipeError
 from swath.core.seeds import derive
 from swath.estimators.predictors import registry
 from swath.estimators.predictors._features import refuse_extra
-from swath.estimators.predictors.base import Rescaling, TargetKind, fit_rescaling
+from swath.estimators.predictors.base import (
+    Rescaling,
+    TargetKind,
+    checked_targets,
+    fit_rescaling,
+)
 from swath.spaces.base import OpGraph, SearchSpace
 
 __all__ = ["GINOptions", "GINPredictor", "GraphBatch", "GraphNetwork", "stack_graphs"]
@@ -358,9 +363,10 @@ class GINPredictor:
 
         Raises
         ------
-        RecipeError : there are extra columns.
+        RecipeError : there are extra columns, or targets do not fit the architectures.
         """
         refuse_extra("gin", extra)
+        targets = checked_targets(architectures, targets)
         graphs = [space.graph(architecture) for architecture in architectures]
         self.space_ = space
         # Sorted: the features' order, and with it the outcome, is the same in every process.

@@ -19,7 +19,12 @@ import numpy.typing as npt
 from swath.core.architecture import Architecture
 from swath.estimators.predictors import registry
 from swath.estimators.predictors._features import own_numbers, refuse_extra
-from swath.estimators.predictors.base import Rescaling, TargetKind, fit_rescaling
+from swath.estimators.predictors.base import (
+    Rescaling,
+    TargetKind,
+    checked_targets,
+    fit_rescaling,
+)
 from swath.spaces.base import SearchSpace
 
 __all__ = ["KernelPredictor"]
@@ -58,9 +63,10 @@ class KernelPredictor:
 
         Raises
         ------
-        RecipeError : there are extra columns.
+        RecipeError : there are extra columns, or targets do not fit the architectures.
         """
         refuse_extra("gaussian-process", extra)
+        targets = checked_targets(architectures, targets)
         self.space_ = space
         self.numeric_ = own_numbers(space)
         self.rescaling_: Rescaling = fit_rescaling(targets, self.targets)

@@ -11,7 +11,12 @@ import numpy.typing as npt
 from swath.core.architecture import Architecture
 from swath.estimators.predictors import registry
 from swath.estimators.predictors._features import check_kinds, features
-from swath.estimators.predictors.base import Rescaling, TargetKind, fit_rescaling
+from swath.estimators.predictors.base import (
+    Rescaling,
+    TargetKind,
+    checked_targets,
+    fit_rescaling,
+)
 from swath.spaces.base import SearchSpace
 
 __all__ = ["RegressorPredictor"]
@@ -48,6 +53,7 @@ class RegressorPredictor:
         extra: Floats | None = None,
     ) -> None:
         """Learn from scratch; see :class:`swath.estimators.predictors.base.Predictor`."""
+        targets = checked_targets(architectures, targets)
         self.space_ = space
         self.rescaling_: Rescaling | None = None
         if self.targets == "ranks":

@@ -17,7 +17,12 @@ from swath.core.errors import RecipeError
 from swath.core.seeds import numpy_generator
 from swath.estimators.predictors import registry
 from swath.estimators.predictors._features import check_kinds, features
-from swath.estimators.predictors.base import Rescaling, TargetKind, fit_rescaling
+from swath.estimators.predictors.base import (
+    Rescaling,
+    TargetKind,
+    checked_targets,
+    fit_rescaling,
+)
 from swath.spaces.base import SearchSpace
 
 __all__ = ["RelevancePredictor"]
@@ -76,6 +81,7 @@ class RelevancePredictor:
         extra: Floats | None = None,
     ) -> None:
         """Learn from scratch; see :class:`swath.estimators.predictors.base.Predictor`."""
+        targets = checked_targets(architectures, targets)
         self.space_ = space
         self.rescaling_: Rescaling = fit_rescaling(targets, self.targets)
         raw = features(space, architectures, self.features, extra)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -33,7 +34,7 @@ def fisher(layer: Layer) -> Tensor:
     samples of (sum over positions of z d)**2 / 2.
     """
     total = layer.weight.new_zeros(())
-    for answer, slope in zip(layer.outputs, layer.slopes, strict=True):
+    for answer, slope in zip(layer.sample_outputs, layer.slopes, strict=True):
         total = total + _by_channel(layer, answer * slope).square().mean(0).sum() / 2
     return total
 
@@ -69,7 +70,7 @@ def published_fisher(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
 def zico_act(layer: Layer) -> Tensor:
     """Return the log of the sum, over units, of mean / deviation of (z d)**2 over the samples."""
     total = layer.weight.new_zeros(())
-    for answer, slope in zip(layer.outputs, layer.slopes, strict=True):
+    for answer, slope in zip(layer.sample_outputs, layer.slopes, strict=True):
         for some in pieces(*rows_alike(answer, slope)):
             saliency = some[0] * some[1]
             largest = saliency.abs().max().clamp(min=torch.finfo(saliency.dtype).tiny)
@@ -93,10 +94,13 @@ def with_decay(values: Sequence[Tensor]) -> float:
 
 
 def naswot(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
-    """Return log |det| of how often two samples agree in a unit, over all nonlinearities."""
+    """Return log |det| of how often two samples agree in a unit, over all nonlinearities.
+
+    Only those that are modules are seen.
+    """
     codes = evidence.codes
     if not codes:
-        return 0.0, {}
+        return math.nan, {}
     scores = {name: float(code.log_determinant) for name, code in codes.items() if code.units}
     return float(_all(evidence).log_determinant), scores
 
@@ -107,7 +111,7 @@ def linear_regions(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
     At most the number of samples, which a wide network reaches on most data.
     """
     scores = {name: float(_different(code)) for name, code in evidence.codes.items()}
-    return (float(_different(_all(evidence))) if scores else 0.0), scores
+    return (float(_different(_all(evidence))) if scores else math.nan), scores
 
 
 def _all(evidence: Evidence) -> Codes:
@@ -126,7 +130,7 @@ def _different(codes: Codes) -> int:
 
 def _determinant(layer: Layer) -> Tensor:
     codes = Codes(layer.samples)
-    for answer in layer.outputs:
+    for answer in layer.sample_outputs:
         codes.add(answer)
     return codes.log_determinant
 

@@ -44,7 +44,9 @@ class Layer:
 
     Parameters
     ----------
+    parameter : the name of its weight among those of the network.
     inputs, outputs : (samples, ...) of each time it ran, most often once.
+    modules : which ran each time: itself, or another that has the same weight.
     gradient, curvature : the loss's gradient in the weight; the Hessian times it.
     slopes, logit_slopes : gradient in each of ``outputs`` of the loss, of the sum of all logits.
     chunks : the layer as each chunk of the batch saw it, where the batch is cut into chunks.
@@ -53,10 +55,12 @@ class Layer:
     name: str
     kind: LayerKind
     module: nn.Module
+    parameter: str
     weight: Tensor
     samples: int = 0
     inputs: tuple[Tensor, ...] = ()
     outputs: tuple[Tensor, ...] = ()
+    modules: tuple[nn.Module, ...] = ()
     slopes: tuple[Tensor, ...] = ()
     logit_slopes: tuple[Tensor, ...] = ()
     chunks: tuple[Layer, ...] = ()
@@ -83,21 +87,34 @@ class Layer:
             return dict.fromkeys(known, self.weight.new_zeros(self.samples, self.weight.numel()))
         kinds = [kind for kind, slopes in known.items() if slopes]
         parts = [
-            sample_gradients(self.module, self._checked(read), [known[kind][use] for kind in kinds])
-            for use, read in enumerate(self.inputs)
+            sample_gradients(
+                module,
+                self._checked(read),
+                [known[kind][use] for kind in kinds],
+                in_order=len(self.inputs) > 1,
+            )
+            for use, (module, read) in enumerate(zip(self.modules, self.inputs, strict=True))
         ]
         return {
             kind: functools.reduce(torch.add, several)
             for kind, several in zip(kinds, zip(*parts, strict=True), strict=True)
         }
 
-    def _checked(self, read: Tensor) -> Tensor:
-        if len(read) != self.samples:
-            raise MismatchError(
-                f"layer '{self.name}' reads {len(read)} rows for {self.samples} samples; "
-                "proxies that compare samples need them along the first dimension"
-            )
-        return read
+    @property
+    def sample_outputs(self) -> tuple[Tensor, ...]:
+        """The outputs, for those who compare samples.
+
+        Raises
+        ------
+        MismatchError : their first dimension is another than that of samples.
+        """
+        return tuple(self._checked(output, "answers") for output in self.outputs)
+
+    def _checked(self, values: Tensor, verb: str = "reads") -> Tensor:
+        # One row is for all samples, such as what is made of positions; it has no share in each.
+        if len(values) not in ({self.samples} if verb == "reads" else {1, self.samples}):
+            raise _mismatch("layer", self.name, f"{verb} {len(values)}", self.samples)
+        return values
 
     def forget(self) -> None:
         """Free the samples' gradients, each as large as the layer times the number of samples."""
@@ -148,7 +165,11 @@ def counting(codes: Mapping[str, Codes]) -> dict[str, Callable[[Tensor], None]]:
     """
     known: dict[int, tuple[weakref.ref[Tensor], int, Codes]] = {}
 
-    def count(one: Codes, values: Tensor) -> None:
+    def count(name: str, values: Tensor) -> None:
+        one = codes[name]
+        if len(values) not in (1, len(one.agreement)):
+            reads = f"reads {len(values)}"
+            raise _mismatch("nonlinearity", name, reads, len(one.agreement))
         held = known.get(id(values))
         if held is None or held[0]() is not values or held[1] != values._version:
             found = Codes(len(one.agreement))
@@ -156,7 +177,14 @@ def counting(codes: Mapping[str, Codes]) -> dict[str, Callable[[Tensor], None]]:
             held = known[id(values)] = weakref.ref(values), values._version, found
         one.join(held[2])
 
-    return {name: functools.partial(count, one) for name, one in codes.items()}
+    return {name: functools.partial(count, name) for name in codes}
+
+
+def _mismatch(kind: str, name: str, does: str, samples: int) -> MismatchError:
+    return MismatchError(
+        f"{kind} '{name}' {does} rows for {samples} samples; "
+        "proxies that compare samples need them along the first dimension"
+    )
 
 
 @dataclass(frozen=True)
@@ -167,12 +195,13 @@ class Noise:
     ----------
     features, disturbed : what arrives at the last pooling or layer, of an input and of the same
         with a little noise added.
-    variances : of what each normalisation reads: the mean over its groups, by its name.
+    variances : of what each normalisation reads, each time that it runs: the mean over its groups,
+        by its name.
     """
 
     features: Tensor
     disturbed: Tensor
-    variances: dict[str, float]
+    variances: dict[str, list[float]]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def cond_num(layer: Layer) -> Tensor:
     values = singular_values(layer.weight.flatten(1).double())
     error = values[0] * max(layer.weight.flatten(1).shape) * torch.finfo(layer.weight.dtype).eps
     spread = log(values[0]) - log(torch.maximum(values[-1], error))
-    return ratio(snip(layer).double(), spread.nan_to_num(0))
+    return ratio(snip(layer).double(), torch.where(values[0] == 0, 0, spread))
 
 
 register(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from swath.estimators.proxies.base import Whole
 from swath.estimators.proxies.evidence import Evidence
-from swath.estimators.proxies.numerics import correlation
+from swath.estimators.proxies.numerics import correlation, eigenvalues
 from swath.estimators.proxies.registration import register
 
 __all__ = ["epe", "jacob_cov"]
@@ -27,7 +27,7 @@ def jacob_cov(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
     Near to zero where the samples' gradients are uncorrelated, so the larger the better.  The
     formula in the HyTAS paper has lost the logarithm.
     """
-    values = torch.linalg.eigvalsh(correlation(evidence.jacobian)).clamp(min=0) + OFFSET
+    values = eigenvalues(correlation(evidence.jacobian)).clamp(min=0) + OFFSET
     return -float((values.log() + 1 / values).sum()), {}
 
 

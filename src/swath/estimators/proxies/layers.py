@@ -9,7 +9,14 @@ from torch import nn
 from swath.networks.late_fusion import LateFusion
 from swath.networks.spectral_transformer import SpectralTransformer
 
-__all__ = ["NORMALISING", "LayerKind", "fusion_parameters", "nonlinearities", "scored_layers"]
+__all__ = [
+    "NORMALISING",
+    "WEIGHTED",
+    "LayerKind",
+    "fusion_parameters",
+    "nonlinearities",
+    "scored_layers",
+]
 
 LayerKind = Literal["embedding", "attention", "mlp", "head", "other"]
 
@@ -41,10 +48,15 @@ _KINDS: dict[str, LayerKind] = {
 def scored_layers(network: nn.Module) -> dict[str, LayerKind]:
     """Return the names of the layers whose weights are scored, in order of declaration.
 
-    All convolutions and linear layers.  Of a spectral transformer: the embedding, the four layers
-    of each block and the head; its fusions mix tokens and are left out, as published.
+    All convolutions and linear layers; of those that share a weight the first stands for all.  Of a
+    spectral transformer: the embedding, the four layers of each block and the head; its fusions mix
+    tokens and are left out, as published.
     """
-    names = [name for name, module in network.named_modules() if isinstance(module, WEIGHTED)]
+    shared: dict[int, str] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, WEIGHTED):
+            shared.setdefault(id(module.weight), name)
+    names = list(shared.values())
     if not any(isinstance(module, SpectralTransformer) for module in _whole(network)):
         return dict.fromkeys(names, "other")
     return {name: kind for name in names for end, kind in _KINDS.items() if name.endswith(end)}

@@ -11,7 +11,7 @@ from torch.func import functional_call
 from swath.estimators.proxies.evidence import Evidence, Noise
 from swath.estimators.proxies.layers import NORMALISING
 from swath.estimators.proxies.recording import recorded
-from swath.estimators.proxies.subject import BATCH_NORMS, Subject, state_of, weight_name
+from swath.estimators.proxies.subject import BATCH_NORMS, Subject, state_of
 
 __all__ = ["noise_pass"]
 
@@ -35,7 +35,7 @@ def noise_pass(subject: Subject, evidence: Evidence) -> None:
     state = _random_state(subject.network, evidence, generator)
     x = _normal(subject.x[:MOST], generator)
     disturbed = x + STRENGTH * _normal(x, generator)
-    variances: dict[str, float] = {}
+    variances: dict[str, list[float]] = {}
     features = [
         _features(subject.network, evidence, state, values, found)
         for values, found in ((x, variances), (disturbed, None))
@@ -48,7 +48,7 @@ def _random_state(
 ) -> dict[str, Tensor]:
     state = state_of(network)
     for layer in evidence.layers:
-        state[weight_name(layer)] = _normal(layer.weight, generator)
+        state[layer.parameter] = _normal(layer.weight, generator)
         _set(state, layer.name, "bias", 0)
     for name, module in network.named_modules():
         if isinstance(module, NORMALISING):
@@ -62,16 +62,18 @@ def _features(
     evidence: Evidence,
     state: dict[str, Tensor],
     x: Tensor,
-    variances: dict[str, float] | None,
+    variances: dict[str, list[float]] | None,
 ) -> Tensor:
     """Return what the last pooling reads, or the last layer where there is none, or dense answers.
+
+    Of a network without layers it is the answer.
 
     Writes what normalisations divide by into ``variances``.
     """
     modules = dict(network.named_modules())
 
-    def spread(name: str, found: dict[str, float]) -> Callable[[Tensor], None]:
-        return lambda read: found.update({name: _variance(modules[name], read)})
+    def spread(name: str, found: dict[str, list[float]]) -> Callable[[Tensor], None]:
+        return lambda read: found.setdefault(name, []).append(_variance(modules[name], read))
 
     ends = [name for name, module in modules.items() if isinstance(module, POOLING)]
     ends += [layer.name for layer in evidence.layers]
@@ -83,7 +85,7 @@ def _features(
         logits = functional_call(network, state, (x,))
     dense = logits.dim() > 2  # poolings are parts of branches, such as squeeze and excitation
     pools = [name for name in record.order if isinstance(modules[name], POOLING) and not dense]
-    return record.inputs[(pools or record.order)[-1]][-1]
+    return record.inputs[(pools or record.order)[-1]][-1] if record.order else logits
 
 
 def _variance(module: nn.Module, read: Tensor) -> float:

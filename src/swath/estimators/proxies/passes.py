@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from swath.core.errors import RecipeError
+from swath.core.errors import MismatchError, RecipeError
 from swath.estimators.proxies.base import LOSS_NEEDS, Need
 from swath.estimators.proxies.evidence import Codes, Evidence, Flow, Layer, Perturbation, counting
 from swath.estimators.proxies.layers import fusion_parameters, nonlinearities
@@ -29,7 +29,6 @@ from swath.estimators.proxies.subject import (
     Subject,
     state_of,
     wanting_gradients,
-    weight_name,
 )
 from swath.networks.spectral_transformer import twice_differentiable
 
@@ -40,6 +39,8 @@ STEP = 2.0
 
 PUSH = 0.01
 """CRoZe: by how much every input value is pushed."""
+
+OUTPUT_NEEDS: frozenset[Need] = frozenset({"answers", "slopes", "samples", "logit samples"})
 
 LOGIT_NEEDS: frozenset[Need] = frozenset({"jacobian", "logit samples"})
 
@@ -60,6 +61,9 @@ def data_pass(subject: Subject, evidence: Evidence, needs: frozenset[Need]) -> N
         for layer in layers:
             layer.inputs = tuple(tensor.detach() for tensor in record.inputs[layer.name])
             layer.outputs = tuple(tensor.detach() for tensor in record.outputs[layer.name])
+            layer.modules = tuple(record.modules[layer.name])
+        if backward and needs & OUTPUT_NEEDS:
+            _check_idle(layers, logits)
         gradients: list[Tensor] = []
         if needs & LOSS_NEEDS:
             with evidence.timed("loss"):
@@ -74,22 +78,57 @@ def data_pass(subject: Subject, evidence: Evidence, needs: frozenset[Need]) -> N
                 _differentiate_twice(layers, weights, gradients, subject.toward)
 
 
+def _check_idle(layers: Sequence[Layer], logits: Tensor) -> None:
+    """Refuse layers that never ran, but whose weight was used all the same."""
+    idle = [layer for layer in layers if not layer.modules]
+    if not idle:
+        return
+    used = _leaves(logits)
+    for layer in idle:
+        if id(layer.module.weight) in used:
+            raise MismatchError(
+                f"the weight of layer '{layer.name}' is used without the layer being run, so that "
+                "what it reads and answers is not seen; call the layer, or leave out proxies of "
+                "answers and of samples"
+            )
+
+
+def _leaves(value: Tensor) -> set[int]:
+    """Return the identities of the tensors that a number's graph begins with."""
+    seen, waiting, found = set(), [value.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            found.add(id(getattr(node, "variable", None)))
+            waiting += [other for other, _ in node.next_functions]
+    return found
+
+
 def _forward(
     subject: Subject, evidence: Evidence, x: Tensor, needs: frozenset[Need], *, backward: bool
 ) -> tuple[Tensor, Record]:
-    """Return logits, and what the layers read and answered."""
-    if "codes" in needs:
-        evidence.codes = {name: Codes(len(x)) for name in nonlinearities(subject.network)}
-    watching = recorded(
-        subject.network,
-        [layer.name for layer in evidence.layers],
-        inputs=bool(needs & {"samples", "logit samples"}),
-        outputs=bool(needs & {"answers", "slopes", "samples", "logit samples"}),
-        codes=counting(evidence.codes),
-    )
-    attention = twice_differentiable() if "curvature" in needs else nullcontext()
-    with watching as record, attention, torch.set_grad_enabled(backward):
-        return subject.network(x), record
+    """Return logits, and what the layers read and answered.
+
+    Where the network overwrites what a layer answered, it runs once more, on copies.
+    """
+    for copies in (False, True):
+        if "codes" in needs:
+            evidence.codes = {name: Codes(len(x)) for name in nonlinearities(subject.network)}
+        watching = recorded(
+            subject.network,
+            [layer.name for layer in evidence.layers],
+            inputs=bool(needs & {"samples", "logit samples"}),
+            outputs=bool(needs & OUTPUT_NEEDS),
+            codes=counting(evidence.codes),
+            copies=copies,
+        )
+        attention = twice_differentiable() if "curvature" in needs else nullcontext()
+        with watching as record, attention, torch.set_grad_enabled(backward):
+            logits = subject.network(x.clone())  # which may be overwritten
+        if not record.overwritten:
+            break
+    return logits, record
 
 
 def _differentiate_loss(
@@ -149,7 +188,7 @@ def _summed(logits: Tensor) -> Tensor:
     Behind a batch normalisation the sum over all pixels of the batch is a constant, and what would
     be differentiated its rounding error.
     """
-    return logits.sum() if logits.dim() == 2 else logits.relu().sum()
+    return logits.sum() if logits.dim() <= 2 else logits.relu().sum()
 
 
 def _differentiate_twice(
@@ -173,18 +212,22 @@ def _differentiate_twice(
 def _gradients(
     value: Tensor, wanted: Sequence[Tensor], *, keep: bool = False, differentiable: bool = False
 ) -> list[Tensor]:
-    if not value.requires_grad or not wanted:
+    tracked = [tensor for tensor in wanted if tensor.requires_grad]  # not what ran in no_grad
+    if not value.requires_grad or not tracked:
         return [torch.zeros_like(tensor) for tensor in wanted]
-    found = torch.autograd.grad(
-        value,
-        list(wanted),
-        retain_graph=keep or differentiable,
-        create_graph=differentiable,
-        allow_unused=True,
+    found = iter(
+        torch.autograd.grad(
+            value,
+            tracked,
+            retain_graph=keep or differentiable,
+            create_graph=differentiable,
+            allow_unused=True,
+        )
     )
+    gradients = [next(found) if tensor.requires_grad else None for tensor in wanted]
     return [
         torch.zeros_like(tensor) if gradient is None else gradient
-        for tensor, gradient in zip(wanted, found, strict=True)
+        for tensor, gradient in zip(wanted, gradients, strict=True)
     ]
 
 
@@ -211,7 +254,7 @@ def flow_pass(subject: Subject, evidence: Evidence) -> None:
     }
     for name in _made_positive(network, subject.signs):
         state[name] = state[name].abs()
-    weights = [state[weight_name(layer)].requires_grad_() for layer in evidence.layers]
+    weights = [state[layer.parameter].requires_grad_() for layer in evidence.layers]
     ones = torch.ones_like(subject.x[:1], dtype=subject.flow_dtype)
     seg101 = subject.variant == "seg101"
     norms = nullcontext() if seg101 else bypassed(network, BATCH_NORMS)
@@ -246,10 +289,14 @@ def perturbed_pass(subject: Subject, evidence: Evidence) -> None:
         length = layer.gradient.norm()
         step = layer.gradient * (STEP * layer.weight.norm() / length) if length > 0 else 0
         weights.append((layer.weight + step).requires_grad_())
-        state[weight_name(layer)] = weights[-1]
+        state[layer.parameter] = weights[-1]
     x = subject.x + PUSH * evidence.push.sign()
-    with recorded(network, [layer.name for layer in evidence.layers], outputs=True) as record:
-        logits = functional_call(network, state, (x,))
+    names = [layer.name for layer in evidence.layers]
+    for copies in (False, True):
+        with recorded(network, names, outputs=True, copies=copies) as record:
+            logits = functional_call(network, state, (x.clone(),))
+        if not record.overwritten:
+            break
     gradients = _gradients(subject.loss(logits, subject.targets), weights)
     for layer, weight, gradient in zip(evidence.layers, weights, gradients, strict=True):
         answered = tuple(output.detach() for output in record.outputs[layer.name])

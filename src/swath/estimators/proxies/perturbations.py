@@ -38,9 +38,11 @@ def zen(evidence: Evidence) -> tuple[float, Mapping[str, float]]:
     noise = evidence.noise
     moved = float((noise.disturbed - noise.features).flatten(1).double().norm(dim=1).mean())
     hidden = {
-        name: math.log(variance) / 2 for name, variance in noise.variances.items() if variance > 0
+        name: sum(math.log(one) / 2 for one in each if one > 0)
+        for name, each in noise.variances.items()
     }
-    return (math.log(moved) if moved > 0 else math.nan) + sum(hidden.values()), hidden
+    total = (math.log(moved) if moved > 0 else math.nan) + sum(hidden.values())
+    return (total if math.isfinite(total) else math.nan), hidden
 
 
 register(

@@ -19,17 +19,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from swath.core.errors import MismatchError
+from swath.networks.conv3d import Conv3d
 
 __all__ = ["sample_gradients"]
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+KNOWN = (
+    *(nn.Linear.forward, nn.Conv1d.forward, nn.Conv2d.forward, nn.Conv3d.forward),
+    Conv3d.forward,
+)
+"""How layers compute whose gradients are known."""
 
 WINDOW_VALUES = 2**18
 """Of the samples whose windows are cut out at a time: what stays in the processor's cache."""
 
 
 @torch.no_grad()
-def sample_gradients(layer: nn.Module, inputs: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:
+def sample_gradients(
+    layer: nn.Module, inputs: Tensor, slopes: Sequence[Tensor], *, in_order: bool = False
+) -> list[Tensor]:
     """Return (samples, weights) for each of the slopes, the weights in one order for all samples.
 
     Parameters
@@ -37,31 +46,41 @@ def sample_gradients(layer: nn.Module, inputs: Tensor, slopes: Sequence[Tensor])
     layer : linear, or a convolution of one to three dimensions.
     inputs : what it read: (samples, ..., features), or (samples, channels, ...).
     slopes : gradients in what it answered, of as many numbers as are to be differentiated.
+    in_order : whether it must be the order of the layer's weight, which may take a copy.
 
     Raises
     ------
-    MismatchError : the layer pads with something else than a number of zeros.
+    MismatchError : the layer is of a class of its own that computes otherwise than torch's.
     """
+    _check_class(layer)
     if isinstance(layer, nn.Linear):
         read = inputs.reshape(len(inputs), -1, inputs.shape[-1])
         answers = [slope.reshape(len(slope), -1, slope.shape[-1]) for slope in slopes]
         return [torch.bmm(answer.transpose(1, 2), read).flatten(1) for answer in answers]
     assert isinstance(layer, Convolution)
-    _check_padding(layer)
     if _has_large_maps(layer, slopes[0]):
         return [_as_groups(layer, inputs, slope) for slope in slopes]
     padded = _padded_channels_last(layer, inputs)
     if layer.groups == inputs.shape[1]:
         return [_depthwise(layer, padded, slope) for slope in slopes]
-    return _by_windows(layer, padded, slopes)
+    found = _by_windows(layer, padded, slopes)
+    return [_channels_first(layer, one) for one in found] if in_order else found
 
 
-def _check_padding(layer: Convolution) -> None:
-    if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+def _check_class(layer: nn.Module) -> None:
+    """Refuse layers such as those that normalise their weight in each pass."""
+    if type(layer).forward not in KNOWN:
         raise MismatchError(
-            "gradients of samples are known for convolutions padded with a number of zeros, not "
-            f"for {layer}"
+            f"gradients of samples are known for torch's own layers, not for a "
+            f"{type(layer).__name__}, which computes in a way of its own"
         )
+
+
+def _channels_first(layer: Convolution, gradients: Tensor) -> Tensor:
+    """Return what :func:`_by_windows` found in the order of the weight."""
+    kernel = len(layer.kernel_size)
+    by_place = gradients.view(len(gradients), layer.out_channels, *layer.kernel_size, -1)
+    return by_place.movedim(2 + kernel, 2).flatten(1)
 
 
 def _has_large_maps(layer: Convolution, slope: Tensor) -> bool:
@@ -72,7 +91,9 @@ def _has_large_maps(layer: Convolution, slope: Tensor) -> bool:
 
 def _as_groups(layer: Convolution, inputs: Tensor, slope: Tensor) -> Tensor:
     """Let each sample be a group of channels of one large sample, with weights of its own."""
-    samples = len(inputs)
+    samples, padding = len(inputs), layer.padding
+    if isinstance(padding, str) or layer.padding_mode != "zeros":
+        inputs, padding = _padded(layer, inputs), (0,) * len(layer.kernel_size)
     weight = layer.weight.new_empty(samples * layer.out_channels, *layer.weight.shape[1:])
     _, gradient, _ = torch.ops.aten.convolution_backward(
         slope.reshape(1, -1, *slope.shape[2:]),
@@ -80,7 +101,7 @@ def _as_groups(layer: Convolution, inputs: Tensor, slope: Tensor) -> Tensor:
         weight,  # only its size is read
         None,
         layer.stride,
-        layer.padding,
+        padding,
         layer.dilation,
         False,
         [0] * len(layer.kernel_size),
@@ -91,9 +112,13 @@ def _as_groups(layer: Convolution, inputs: Tensor, slope: Tensor) -> Tensor:
 
 
 def _padded_channels_last(layer: Convolution, inputs: Tensor) -> Tensor:
-    assert not isinstance(layer.padding, str)
-    sides = [side for width in reversed(layer.padding) for side in (width, width)]
-    return F.pad(inputs, sides).movedim(1, -1).contiguous()
+    return _padded(layer, inputs).movedim(1, -1).contiguous()
+
+
+def _padded(layer: Convolution, inputs: Tensor) -> Tensor:
+    """Return the inputs as the layer pads them."""
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    return F.pad(inputs, layer._reversed_padding_repeated_twice, mode)
 
 
 def _by_windows(layer: Convolution, padded: Tensor, slopes: Sequence[Tensor]) -> list[Tensor]:

@@ -5,6 +5,7 @@ G (samples, weights) holds every sample's share in the gradient in a layer's wei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,7 +44,9 @@ def ntk(layer: Layer) -> Tensor:
 
 
 def ntk_condition(kernels: Sequence[Tensor]) -> float:
-    """Return the condition number of the sum of the layers' kernels."""
+    """Return the condition number of the sum of the layers' kernels; NaN without layers."""
+    if not kernels:
+        return math.nan
     return float(condition(torch.stack(list(kernels)).sum(0)))
 
 

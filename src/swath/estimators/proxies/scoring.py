@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -78,8 +78,10 @@ def score(
     """Score a network by zero-cost proxies; what several of them need is computed once.
 
     The network may be any that answers a batch with logits; its convolutions and linear layers are
-    scored.  It is not changed, nor is torch's random generator.  Dropout and the like are off;
-    batch normalisation takes the statistics of the batch, and is left out of data-free proxies.
+    scored, but not transposed convolutions, recurrent layers, and the joint projection of queries,
+    keys and values of ``torch.nn.MultiheadAttention``.  It is not changed, nor is torch's random
+    generator.  Dropout and the like are off; batch normalisation takes the statistics of the batch,
+    and is left out of data-free proxies.  Only nonlinearities that are modules are seen.
 
     Parameters
     ----------
@@ -98,7 +100,7 @@ def score(
         its proxies changed the network for those after them is not repeated.
     chunks : into how many the batch is cut, of variant "seg101" alone; None: two samples each.
     transform : "log" takes the natural logarithm of totals; "log-parts" makes them the sum of the
-        logarithms of the parts of attention and of the layers after it.
+        logarithms of the parts of attention and of the layers after it.  Sizes stay as they are.
     seed : of all that is drawn.
     dtype : in which to compute; None: as the network is.  Data-free proxies take float64.
 
@@ -124,7 +126,7 @@ def score(
     signs = signs or ("caf" if variant == "authors" else "all")
     _check("signs", signs)
     proxies = chosen(names)
-    x, targets = batch if isinstance(batch, tuple | list) else (batch, None)
+    x, targets = _opened(batch)
     _check_labels(proxies, targets)
     rules = {proxy.name: proxy.rule_of(variant) for proxy in proxies}
     number = _chunk_count(chunks, variant, len(x))
@@ -138,12 +140,13 @@ def score(
         subject = Subject(
             network=copied,
             x=_inputs(x, inputs, seed).to(place, own),
-            targets=None if targets is None else targets.to(place),
+            targets=None if targets is None else _tracked(targets).to(place),
             loss=_loss(loss, variant),
             flow_dtype=own if authors else torch.float64,
             signs=signs,
             seed=seed,
             variant=variant,
+            parameters=sum(parameter.numel() for parameter in network.parameters()),
         )
         needs = frozenset().union(*(proxy.needs for proxy in proxies))
         try:
@@ -155,7 +158,11 @@ def score(
                 "batch normalisation cannot take the statistics of one sample: give a larger batch"
             ) from error
         found = judge(proxies, rules, evidence)
-    return {name: _transformed(name, one, transform) for name, one in found.items()}
+    sizes = {proxy.name for proxy in proxies if proxy.needs == {"shape"}}
+    return {
+        name: one if name in sizes else _transformed(name, one, transform)
+        for name, one in found.items()
+    }
 
 
 def chosen(names: str | Iterable[str]) -> list[Proxy]:
@@ -273,7 +280,27 @@ def _inputs(x: Tensor, kind: str, seed: int) -> Tensor:
         return torch.ones_like(x)
     if kind == "noise":
         return torch.randn(x.shape, generator=torch.Generator().manual_seed(seed))
-    return x.detach()
+    return _tracked(x).detach()
+
+
+def _tracked(tensor: Tensor) -> Tensor:
+    """Return a tensor that may be part of a graph, unlike one that was made in inference mode."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _opened(batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Return inputs and labels."""
+    parts: Sequence[Any] = batch if isinstance(batch, tuple | list) else (batch, None)
+    x = parts[0] if len(parts) == 2 else None
+    if len(parts) != 2 or not isinstance(x, Tensor):
+        told = f"{len(parts)} parts" if len(parts) != 2 else f"inputs of type {type(x).__name__}"
+        raise RecipeError(
+            f"a batch is one tensor of inputs, or (inputs, labels), not {told}; wrap a network of "
+            "several inputs in one that takes them apart"
+        )
+    if not len(x):
+        raise RecipeError("the batch has no samples; give at least one")
+    return x, parts[1]
 
 
 def _loss(loss: Loss | str | None, variant: Variant) -> Loss:
