@@ -313,6 +313,17 @@ def test_one_architecture_stands_for_all_copies(space: SearchSpace) -> None:
         assert space.canonical(architecture) == canonical
 
 
+def test_the_order_of_the_genes_means_nothing(space: SearchSpace) -> None:
+    for one in samples(space, 10, seed=7):
+        turned = Architecture(one.space, one.genes[::-1])
+        graph, of_turned = space.graph(one), space.graph(turned)
+        assert of_turned.operators == graph.operators
+        np.testing.assert_array_equal(of_turned.adjacency, graph.adjacency)
+        np.testing.assert_array_equal(space.encode(turned), space.encode(one))
+        assert space.selection(turned) == space.selection(one)
+        assert space.canonical(turned).as_dict() == space.canonical(one).as_dict()
+
+
 @pytest.mark.parametrize("bands", [1, 2, 3, 5, 8, 13, 23, 40, 103, 200])
 @pytest.mark.parametrize("window", [(1, 1), (2, 5), (7, 3), (9, 9)])
 def test_networks_answer_for_any_window_and_learn(

@@ -193,7 +193,7 @@ class MobileNet(SearchSpace):
     def canonical(self, architecture: Architecture) -> Architecture:
         """Return the same network with the identities of each stage at its end."""
         self.validate(architecture)
-        values = [value for _, value in architecture.genes]
+        values = [architecture[gene.name] for gene in self.genes]
         moved, start = [], 0
         for length in self.settings.layers:
             stage = values[start : start + length]

@@ -196,9 +196,8 @@ class NASBench201(SearchSpace):
         # Input and output as edges too: into node 0, and out of node 3.
         places = ((-1, 0), *EDGES, (3, 4))
         adjacency = np.array([[a[1] == b[0] for b in places] for a in places])
-        return OpGraph(
-            ("input", *(str(value) for _, value in architecture.genes), "output"), adjacency
-        )
+        operators = (str(architecture[gene.name]) for gene in self.genes)
+        return OpGraph(("input", *operators, "output"), adjacency)
 
 
 _WRITTEN = re.compile(

@@ -129,10 +129,7 @@ class NASBenchMacro(SearchSpace):
     def digits(self, architecture: Architecture) -> str:
         """Return the benchmark's key: a digit 0, 1 or 2 a layer."""
         self.validate(architecture)
-        return "".join(
-            str(gene.index(value))
-            for gene, (_, value) in zip(self.genes, architecture.genes, strict=True)
-        )
+        return "".join(str(gene.index(architecture[gene.name])) for gene in self.genes)
 
     def from_digits(self, text: str) -> Architecture:
         """Return the architecture of a benchmark's key.
