@@ -211,6 +211,31 @@ def test_axes_that_labels_told_apart_are_found_again_without_labels(
     assert "the model was trained on a scene of 30" in result.message
 
 
+def test_missing_pixels_that_the_file_does_not_tell_of(
+    cli: Any, trained: Any, scene_file: Path, tmp_path: Path
+) -> None:
+    cube = cube_of(scene_file)
+    cube[:3, :4] = 65535
+    np.save(tmp_path / "new.npy", cube)
+    words = "map", trained[0], tmp_path / "new.npy", "--out", tmp_path / "map.tif", "--any-values"
+    result = cli(*words, "--nodata", "65535")
+    assert result.status == 0, result.err
+    assert "12 without data" in result.out
+    with rasterio.open(tmp_path / "map.tif") as file:
+        empty = file.read(1) == file.nodata
+    assert empty[:3, :4].all()
+    assert empty.sum() == 12
+
+
+def test_data_info_of_a_file_whose_axes_it_cannot_tell(cli: Any, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["cube"] = np.random.default_rng(0).normal(size=(5, 6, 7))
+    assert "axes=" in cli("data", "info", tmp_path / "x.h5").out
+    told = cli("data", "info", tmp_path / "x.h5", "--axes", "rows,columns,bands").out
+    assert "5 x 6 pixels, 7 bands" in told
+    assert "axes=" not in told
+
+
 def test_axes_are_not_for_scenes_known_by_name(refused: Refused, tmp_path: Path) -> None:
     words = ["--out", tmp_path / "map.tif", "--axes", "bands,rows,columns"]
     assert "leave it out" in refused("demo-simulated", *words)

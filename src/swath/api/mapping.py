@@ -46,8 +46,8 @@ def map_with(
     """Map a scene as :func:`swath.map_scene` says, with the model of a run and its recipe."""
     from swath import mapping
 
-    variable, axes = options.pop("variable", None), options.pop("axes", None)
-    opened = _bands_of(model, _open_alike(model, recipe, scene, variable, axes))
+    reading = {name: options.pop(name, None) for name in ("variable", "axes", "nodata")}
+    opened = _bands_of(model, _open_alike(model, recipe, scene, **reading))
     if check_values:
         _check_values(model, opened)
     settings = recipe.mapping
@@ -85,18 +85,23 @@ def _open_alike(
     scene: Scene | PathLike,
     variable: str | None,
     axes: str | None,
+    nodata: float | None,
 ) -> Scene:
-    """Open a scene to be mapped as the training scene was: same axes, same no-data value."""
+    """Open a scene to be mapped as the training scene was: same axes, same no-data value.
+
+    What is given goes before.
+    """
     from swath.study.preparation import open_task_scene, scene_path
 
     if isinstance(scene, Scene):
-        return scene
+        return scene if nodata is None else dataclasses.replace(scene, nodata=nodata)
     path = scene_path(os.fspath(scene))
     if path is None:
-        return open_task_scene(TaskSettings(scene=os.fspath(scene), variable=variable, axes=axes))
-    nodata = None
+        return open_task_scene(
+            TaskSettings(scene=os.fspath(scene), variable=variable, axes=axes, nodata=nodata)
+        )
     if isinstance(recipe.task, TaskSettings):  # else tiles: plain images
-        nodata = recipe.task.nodata
+        nodata = recipe.task.nodata if nodata is None else nodata
         if axes is None and path.suffix == Path(recipe.task.scene).suffix:
             axes = recipe.task.axes
 

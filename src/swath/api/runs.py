@@ -108,8 +108,9 @@ def map_scene(
     check_values : refuse a scene whose values span another range than the training scene's.
     options : of :func:`swath.mapping.map_scene`, such as ``png``, ``probabilities``, ``entropy``,
         ``variable`` (of a file with several), ``axes`` (see :func:`swath.data.open_scene`; by
-        default those that give the image as many bands as the model's scene had).  What is None
-        is as the model and its recipe have it.
+        default those that give the image as many bands as the model's scene had), ``nodata`` (the
+        stored value of missing pixels, where the file does not say).  What is None is as the model
+        and its recipe have it.
 
     Raises
     ------

@@ -75,6 +75,12 @@ def info(
     variable: Annotated[
         str | None, typer.Option(help="Which array of the file is the image.", metavar="NAME")
     ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Order of the image array's axes, such as bands,rows,columns.", metavar="LIST"
+        ),
+    ] = None,
 ) -> None:
     """Describe a scene, tiles or a file: size, classes, where it comes from and where it lies."""
     from swath.data.catalogue import CATALOGUE, entry
@@ -86,7 +92,7 @@ def info(
     normal = name.strip().lower().replace("_", "-").replace(" ", "-")
     path = given_path(name, known=normal in known)
     if path is not None:
-        _file_info(path, variable)
+        _file_info(path, variable, axes)
         return
     if name in SIMULATED:
         typer.echo(f"{name} is simulated when asked for; 'swath data simulate {name}' writes it")
@@ -270,7 +276,7 @@ def _tiles_info(one: TileEntry) -> None:
     show(table(("part", "images", "masks", "count"), rows, right=(3,)))
 
 
-def _file_info(path: Path, variable: str | None) -> None:
+def _file_info(path: Path, variable: str | None, axes: str | None) -> None:
     from swath.core.words import counted
     from swath.data.readers import open_scene, variables
 
@@ -279,7 +285,7 @@ def _file_info(path: Path, variable: str | None) -> None:
         listed = [(name, " x ".join(map(str, shape))) for name, shape in arrays.items()]
         show(table(("array", "size"), listed))
         typer.echo()
-    scene = open_scene(path, variable=variable)
+    scene = open_scene(path, variable=variable, axes=axes)
     high, wide, deep = scene.source.shape
     waves = scene.wavelengths
     facts(

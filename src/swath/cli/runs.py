@@ -206,6 +206,12 @@ def map_scene(
             help="Order of the image array's axes, such as bands,rows,columns.", metavar="LIST"
         ),
     ] = None,
+    nodata: Annotated[
+        float | None,
+        typer.Option(
+            help="The stored value of missing pixels, if the file does not say.", metavar="VALUE"
+        ),
+    ] = None,
     any_values: Annotated[
         bool,
         typer.Option("--any-values", help="Map even where values are of another scale."),
@@ -264,6 +270,7 @@ def map_scene(
             precision=precision,
             variable=variable,
             axes=axes,
+            nodata=nodata,
             device=device,
         )
     for note in result.notes:
