@@ -165,6 +165,43 @@ def test_networks_of_patches_are_trained_and_map_scenes(tmp_path: Path, name: st
     assert run.map(other, tmp_path / "w.tif", mode="windows", crop=8).mode == "windows"
 
 
+def test_a_run_is_trained_again_with_its_settings(tmp_path: Path) -> None:
+    space = spaces.create("nasbench201", **PATCH_SPACES["nasbench201"])
+    given = scene()
+    assert given.labels is not None
+    np.save(tmp_path / "cube.npy", given.source.read(slice(None), slice(None)))
+    labels = given.labels.to_original(given.labels.values)
+    np.save(tmp_path / "labels.npy", labels)
+    first = swath.train(
+        space.sample(np.random.default_rng(1)),
+        tmp_path / "cube.npy",
+        tmp_path / "labels.npy",
+        out=tmp_path / "first",
+        recipe={"space": {"name": "nasbench201", "options": PATCH_SPACES["nasbench201"]}},
+        split="random",
+        train=5,
+        validation=5,
+        overrides=["training.iterations=2", "training.validate_every=2", "training.batch=4"],
+    )
+    again = swath.train(tmp_path / "first", seed=1, out=tmp_path / "again")
+    assert again.architecture == first.architecture
+    before, after = first.recipe.model_dump(), again.recipe.model_dump()
+    assert after.pop("seed") == 1
+    assert before.pop("seed") == 0
+    assert after == before
+    with pytest.raises(RecipeError, match=r"no option 'halos' .did you mean 'halo'.*axes, batch"):
+        again.map(scene(1), tmp_path / "map.tif", halos=3)
+    assert not list(tmp_path.glob("map*"))
+    other = swath.train(str(tmp_path / "first"), scene(1), out=tmp_path / "other")
+    assert other.recipe.training == first.recipe.training
+    assert other.recipe.task.labels is None  # type: ignore[union-attr]
+
+
+def test_what_is_to_be_trained_must_be_an_architecture(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="an architecture, its file or a run folder, not"):
+        swath.train({"op": 1}, scene(), out=tmp_path / "run")  # type: ignore[arg-type]
+
+
 def test_a_space_without_a_search_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match=r"space 'hytas' has no mixture supernet.*--strategy"):
         swath.search(

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swath.core.errors import SwathError, UnknownName, nearest
+from swath.core.errors import RecipeError, SwathError, UnknownName, nearest
 from swath.core.registry import Registry
 
 
@@ -29,6 +29,27 @@ def spaces() -> Registry[dict[str, int]]:
 def test_create_passes_keyword_arguments(spaces: Registry[dict[str, int]]) -> None:
     assert spaces.create("hsi3d") == {"layers": 2}
     assert spaces.create("hsi3d", layers=4) == {"layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"layer": 3}, r"space 'hsi3d' has no option 'layer' .did you mean 'layers'.*has: layers"),
+        ({"layers": "x"}, r"space 'hsi3d' cannot be made of these options: .*'x'"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(options: dict[str, object], message: str) -> None:
+    registry: Registry[int] = Registry("search space")
+    registry.register("hsi3d")(lambda layers=2: int(layers))
+    with pytest.raises(RecipeError, match=message):
+        registry.create("hsi3d", **options)
+
+
+def test_an_option_that_is_needed_is_named() -> None:
+    registry: Registry[str] = Registry("table")
+    registry.register("csv")(lambda path: str(path))
+    with pytest.raises(RecipeError, match="the table 'csv' needs the option 'path'"):
+        registry.create("csv")
 
 
 def test_register_gives_the_factory_back() -> None:

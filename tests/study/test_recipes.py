@@ -18,6 +18,7 @@ from swath.core.architecture import Architecture
 from swath.core.errors import RecipeError
 from swath.study.recipes import Recipe, load_recipe, preset_names, resolve
 from swath.study.settings import TaskSettings
+from swath.study.study_recipe import resolve_study
 from swath.study.tile_tasks import TileTaskSettings
 from swath.tasks.label_patches import PatchSampler
 
@@ -148,6 +149,21 @@ def test_later_layers_win() -> None:
 def test_overrides(override: str, section: str, key: str, value: object) -> None:
     recipe = resolve(load_recipe("hsi3d-paper"), overrides=[override])
     assert getattr(getattr(recipe, section), key) == value
+
+
+def test_options_are_laid_over_a_name_alone() -> None:
+    recipe = resolve({"space": "hytas"}, overrides=["space.options.patch=5"])
+    assert (recipe.space.name, recipe.space.options) == ("hytas", {"patch": 5})
+    layers = {"space": "nasbench201", "strategy": "evolution", "estimator": "table"}
+    changes = ["strategy.options.population=5", "estimator.options.table=nas_bench_201"]
+    study = resolve_study(layers, overrides=[*changes, "space.options.patch=5"])
+    assert study.space is not None
+    assert (study.space.name, study.space.options) == ("nasbench201", {"patch": 5})
+    assert (study.strategy.name, study.strategy.options) == ("evolution", {"population": 5})
+    assert study.estimator.options == {"table": "nas_bench_201"}
+    # A name over a name and its options leaves these behind.
+    other = resolve({"space": {"name": "hytas", "options": {"patch": 5}}}, {"space": "darts"})
+    assert (other.space.name, other.space.options) == ("darts", {})
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swath.core.errors import DataError, MismatchError
+from swath.core.errors import DataError, MismatchError, RecipeError, nearest
 from swath.core.words import counted
 from swath.data.readers import open_scene, variables
 from swath.data.scene import Scene
@@ -32,6 +34,9 @@ PathLike = str | os.PathLike[str]
 _ORDERS = ("bands,rows,columns", "rows,bands,columns", "rows,columns,bands")
 
 
+_READING = ("variable", "axes", "nodata")  # options that say how the file is read
+
+
 def map_with(
     model: Model,
     network: nn.Module,
@@ -46,7 +51,8 @@ def map_with(
     """Map a scene as :func:`swath.map_scene` says, with the model of a run and its recipe."""
     from swath import mapping
 
-    reading = {name: options.pop(name, None) for name in ("variable", "axes", "nodata")}
+    _check_options(options)
+    reading = {name: options.pop(name, None) for name in _READING}
     opened = _bands_of(model, _open_alike(model, recipe, scene, **reading))
     if check_values:
         _check_values(model, opened)
@@ -67,6 +73,22 @@ def map_with(
         mode=mode or settings.mode,
         **options,
     )
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    from swath.mapping.prediction import MapOptions
+    from swath.mapping.scenes import map_scene
+
+    own = inspect.signature(map_scene).parameters.values()
+    taken = {"scaling", "classes", "mode"}  # which the model says, or an argument of its own
+    known = {one.name for one in own if one.kind is one.KEYWORD_ONLY} | set(_READING)
+    known = (known | set(MapOptions.__annotations__)) - taken
+    for name in options:
+        if name not in known:
+            raise RecipeError(
+                f"a map has no option '{name}'{nearest(name, known)}; it has: "
+                f"{', '.join(sorted(known))}"
+            )
 
 
 def _class_table(model: Model) -> ClassTable:

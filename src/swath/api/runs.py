@@ -115,7 +115,7 @@ def map_scene(
     Raises
     ------
     DataError : a file to be written belongs to the scene.
-    RecipeError : two files to be written are one.
+    RecipeError : two files to be written are one, or there is no such option.
     RunError : the run has no model yet, or a file cannot be written.
     MismatchError : the scene has other bands or another scaling than the model's.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy.typing as npt
 
 from swath.api.resolving import resolve_call
+from swath.api.retraining import settings_of_run
 from swath.api.runs import Run, load_architecture
 from swath.api.scene_runs import finish_scene, introduce_scene, is_in_recipe, open_given_scene
 from swath.api.tile_runs import (
@@ -168,11 +169,26 @@ def train(
 
     Parameters
     ----------
-    architecture : or a file with one (``best/architecture.json`` of a run), or a run folder.
+    architecture : or a file with one (``best/architecture.json`` of a run), or a run folder.  Of a
+        run, the settings are used again where neither ``recipe`` nor ``preset`` nor ``space`` is
+        given, and its scene or tiles where no others are.
     """
-    if not isinstance(architecture, Architecture):
-        architecture = load_architecture(architecture)
-    return search(scene, labels, architecture=architecture, **options)
+    if not isinstance(architecture, Architecture | str | os.PathLike):
+        raise RecipeError(
+            "what is to be trained is an architecture, its file or a run folder, not "
+            f"{architecture!r}; of gene values, swath.spaces.create(NAME).architecture(VALUES) "
+            "makes one"
+        )
+    if isinstance(architecture, Architecture):
+        return search(scene, labels, architecture=architecture, **options)
+    if all(options.get(name) is None for name in ("recipe", "preset", "space")):
+        tiles, split = options.get("tiles"), options.get("split")
+        recipe = settings_of_run(architecture, scene=scene, tiles=tiles, split=split)
+        if recipe is not None:
+            options["recipe"] = recipe
+            if recipe.get("network") is not None:
+                return search(scene, labels, **options)
+    return search(scene, labels, architecture=load_architecture(architecture), **options)
 
 
 def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene | TileSet:

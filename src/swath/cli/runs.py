@@ -20,25 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["carry_out", "map_scene", "report", "search", "train"]
 
-# Keys of a recipe's task that belong to the fixed split; a retraining with another one drops them.
-_OF_FIXED_SPLIT = ("train_map", "test_map", "train_variable", "test_variable")
-# Keys of a recipe's task that belong to one scene; a retraining on another scene drops them.
-_OF_ONE_SCENE = (
-    "scene",
-    "labels",
-    "masks",
-    "variable",
-    "label_variable",
-    "axes",
-    "bands",
-    "nodata",
-    "unlabelled",
-    "resample_labels",
-    *_OF_FIXED_SPLIT,
-    "train_counts",
-    "block",
-)
-
 
 def search(
     context: typer.Context,
@@ -148,24 +129,7 @@ def train(
         )
     if architecture is not None and source != architecture:
         raise RecipeError(f"two architectures were given, {source} and {architecture}; give one")
-    from swath.api import load_architecture
-    from swath.study.recipes import load_recipe
-
-    recipe: dict[str, Any] = {}
-    if (source / "recipe.yaml").is_file() and preset is None and space is None:
-        recipe = given["recipe"] = load_recipe(source / "recipe.yaml")
-        task = recipe.get("task")
-        if (scene is not None or tiles is not None) and isinstance(task, dict):
-            if (task.get("kind") == "tiles") != (tiles is not None):
-                recipe["task"] = task = {}
-            for key in _OF_ONE_SCENE:
-                task.pop(key, None)
-        if split not in (None, "fixed") and isinstance(task, dict):
-            for key in _OF_FIXED_SPLIT:
-                task.pop(key, None)
-    if recipe.get("network") is None:
-        given["architecture"] = load_architecture(source)
-    carry_out(**given)
+    carry_out(trained=source, **given)
 
 
 def map_scene(
@@ -301,8 +265,8 @@ def report(
     facts([("report", str(write_report(run, out)))])
 
 
-def carry_out(context: typer.Context, **given: Any) -> Run:
-    """Search or train, show the progress, and print the summary."""
+def carry_out(context: typer.Context, trained: Path | None = None, **given: Any) -> Run:
+    """Search, or train what a run or a file holds; show the progress, and print the summary."""
     from swath import api
     from swath.cli.progress import shown
 
@@ -313,7 +277,8 @@ def carry_out(context: typer.Context, **given: Any) -> Run:
             given[key] = str(given[key])
     command = shlex.join(["swath", *(context.obj or ())])
     with resumable(), shown() as progress:
-        run = api.search(**given, progress=progress, command=command)
+        given |= {"progress": progress, "command": command}
+        run = api.search(**given) if trained is None else api.train(trained, **given)
     summary(run)
     return run
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from swath.core.errors import UnknownName, nearest
+from swath.core.errors import RecipeError, UnknownName, nearest
 
 __all__ = ["Registry"]
 
@@ -59,9 +60,33 @@ class Registry(Generic[T]):
             )
         return self._factories[name]
 
-    def create(self, name: str, **kwargs: Any) -> T:
-        """Call the factory of ``name`` with keyword arguments."""
-        return self.get(name)(**kwargs)
+    def create(self, name: str, **options: Any) -> T:
+        """Call the factory of ``name`` with its options.
+
+        Raises
+        ------
+        UnknownName : there is none of that name.
+        RecipeError : it has no such option, needs another, or cannot be made of these.
+        """
+        factory = self.get(name)
+        known = inspect.signature(factory).parameters
+        open_ended = any(one.kind is one.VAR_KEYWORD for one in known.values())
+        for key in options:
+            if key not in known and not open_ended:
+                raise RecipeError(
+                    f"the {self.kind} '{name}' has no option '{key}'{nearest(key, known)}; it has: "
+                    f"{', '.join(known) or 'none'}"
+                )
+        for key, one in known.items():
+            needed = one.default is one.empty and one.kind is not one.VAR_KEYWORD
+            if needed and key not in options:
+                raise RecipeError(f"the {self.kind} '{name}' needs the option '{key}'")
+        try:
+            return factory(**options)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(
+                f"the {self.kind} '{name}' cannot be made of these options: {error}"
+            ) from error
 
     def __contains__(self, name: object) -> bool:
         return name in self._factories or name in self._lazy

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from swath import estimators, spaces, strategies
-from swath.core.errors import RecipeError, nearest
+from swath.core.errors import RecipeError
 from swath.core.history import Objective, direction_of
 from swath.core.registry import Registry
 from swath.study.directions import directions_of
@@ -93,26 +92,8 @@ def create_part(registry: Registry[T], name: str, options: Mapping[str, Any]) ->
     UnknownName : there is none of that name.
     RecipeError : it has no such option, or cannot be made of these.
     """
-    factory = registry.get(name)
-    known = inspect.signature(factory).parameters
-    open_ended = any(one.kind is one.VAR_KEYWORD for one in known.values())
-    for key in options:
-        if key not in known and not open_ended:
-            raise RecipeError(
-                f"the {registry.kind} '{name}' has no option '{key}'{nearest(key, known)}; it has: "
-                f"{', '.join(known) or 'none'}"
-            )
-    for key, one in known.items():
-        needed = one.default is one.empty and one.kind is not one.VAR_KEYWORD
-        if needed and key not in options:
-            raise RecipeError(f"the {registry.kind} '{name}' needs the option '{key}'")
     given = {key: tuple(one) if isinstance(one, list) else one for key, one in options.items()}
-    try:
-        return factory(**given)
-    except (TypeError, ValueError) as error:
-        raise RecipeError(
-            f"the {registry.kind} '{name}' cannot be made of these options: {error}"
-        ) from error
+    return registry.create(name, **given)
 
 
 def _trained(recipe: StudyRecipe, settings: AnyTaskSettings) -> dict[str, Any]:

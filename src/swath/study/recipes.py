@@ -100,7 +100,7 @@ class Recipe(Strict):
             )
         return read_task(given)
 
-    @field_validator("network", mode="before")
+    @field_validator("space", "network", mode="before")
     @classmethod
     def _read_name(cls, given: Any) -> Any:
         return named_part(given)

@@ -208,11 +208,17 @@ def resolve_as(
         raise RecipeError(_explain(model, error)) from error
 
 
+_NAMED = ("space", "strategy", "estimator", "network")  # sections for which a name alone will do
+
+
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
-            merged[key] = _merge(merged[key], value)
+        below = merged.get(key)
+        if key in _NAMED and isinstance(below, str):
+            below = named_part(below)  # so that options can be laid over a name alone
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = _merge(below, value)
         else:
             merged[key] = value
     return merged
