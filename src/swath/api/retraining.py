@@ -25,6 +25,7 @@ _OF_ONE_SCENE = (
     "bands",
     "nodata",
     "unlabelled",
+    "class_names",
     "resample_labels",
     *_OF_FIXED_SPLIT,
     "train_counts",

@@ -107,6 +107,14 @@ Unlabelled = Annotated[
         rich_help_panel=_SCENE,
     ),
 ]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of label values, such as '1=water, 2=bare soil', or a text file of such lines.",
+        metavar="LIST|FILE",
+        rich_help_panel=_SCENE,
+    ),
+]
 ResampleLabels = Annotated[
     str | None,
     typer.Option(

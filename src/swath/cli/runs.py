@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from swath.cli import options
+from swath.cli.class_names import read_class_names
 from swath.cli.output import Stopped, facts, resumable, say, summary
 from swath.core.errors import RecipeError
 
@@ -38,6 +39,7 @@ def search(
     bands: options.Bands = None,
     nodata: options.Nodata = None,
     unlabelled: options.Unlabelled = None,
+    class_names: options.ClassNames = None,
     resample_labels: options.ResampleLabels = None,
     scaling: options.Scaling = None,
     split: options.SplitName = None,
@@ -90,6 +92,7 @@ def train(
     bands: options.Bands = None,
     nodata: options.Nodata = None,
     unlabelled: options.Unlabelled = None,
+    class_names: options.ClassNames = None,
     resample_labels: options.ResampleLabels = None,
     scaling: options.Scaling = None,
     split: options.SplitName = None,
@@ -272,6 +275,8 @@ def carry_out(context: typer.Context, trained: Path | None = None, **given: Any)
 
     if "unlabelled" in given:
         given["unlabelled"] = tuple(given["unlabelled"])
+    if "class_names" in given:
+        given["class_names"] = read_class_names(given["class_names"])
     for key in ("train_map", "test_map"):
         if key in given:
             given[key] = str(given[key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,11 @@ class LabelMap:
         """Return the number of labelled pixels of each class, (classes,)."""
         labelled = self.values[self.values >= 0]
         return np.bincount(labelled, minlength=self.classes).astype(np.int64)
+
+    def with_names(self, names: Mapping[int, str]) -> LabelMap:
+        """Return the same labels with other names for some label values."""
+        pairs = zip(self.original, self.names, strict=True)
+        return dataclasses.replace(self, names=tuple(names.get(v, name) for v, name in pairs))
 
     def to_original(
         self,

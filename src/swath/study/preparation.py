@@ -130,6 +130,12 @@ def prepare_task(scene: Scene, settings: TaskSettings, seed: int) -> SceneTask:
     if scene.shape[2] < 2:
         raise DataError(f"{scene.name} has one usable band; a spectral network needs at least two")
     labels, notes = _usable_labels(scene, scene.labels)
+    if settings.class_names is not None:
+        strange = sorted(settings.class_names.keys() - set(labels.original))
+        notes += [f"class_names names {', '.join(map(str, strange))}, which no label has"] * bool(
+            strange
+        )
+        labels = labels.with_names(settings.class_names)
     if settings.small_classes == "drop":
         if settings.train_counts is not None:
             raise SplitError(

@@ -55,6 +55,7 @@ class TaskSettings(Strict):
         two maps serve where neither has.
     variable, label_variable, axes, bands, resample_labels, nodata, unlabelled :
         see :func:`swath.data.open_scene`.
+    class_names : by label value; what is not named is called "class VALUE", or as its file says.
     split : "spatial" (blocks with a guard band), "random" (leaks, the papers' protocol), "fixed"
         (``train_map`` and ``test_map`` are files).
     train, validation : labels per class.
@@ -76,6 +77,7 @@ class TaskSettings(Strict):
     nodata: float | None = None
     unlabelled: tuple[int, ...] = (0,)
     resample_labels: Literal["majority"] | None = None
+    class_names: dict[int, Annotated[str, Field(min_length=1)]] | None = None
     split: Literal["spatial", "random", "fixed"] = "spatial"
     train: int = Field(default=20, ge=1)
     train_counts: tuple[Annotated[int, Field(ge=1)], ...] | None = None
