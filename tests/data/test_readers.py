@@ -26,6 +26,7 @@ from swath.core.errors import DataError
 from swath.data import _file_parts, _hdf5, _quality
 from swath.data.labels import LabelMap
 from swath.data.readers import majority_labels, open_labels, open_scene, parse_bands, variables
+from swath.data.scene import array_scene
 
 
 def write_mat5(path: Path, cube):
@@ -1225,3 +1226,23 @@ def test_pavia_split_maps(swath_data):
     assert test.counts().tolist() == [6304, 18146, 1815, 2912, 1113, 4572, 981, 3364, 795]
     assert np.array_equal(np.maximum(train.values, test.values), whole.values)
     assert not ((train.values >= 0) & (test.values >= 0)).any()
+
+
+def test_a_guess_of_axes_gives_its_true_reason(tmp_path: Path) -> None:
+    for shape, reason in (((4, 5, 6), "it is the shortest"), ((5, 9, 5), "another is as short")):
+        with h5py.File(tmp_path / "x.h5", "w") as file:
+            file["cube"] = np.random.default_rng(0).normal(size=shape)
+        assert any(reason in note for note in open_scene(tmp_path / "x.h5").notes)
+
+
+def test_the_name_of_a_known_scene_is_no_file() -> None:
+    with pytest.raises(DataError, match=r"give a file.*open a known scene by .*catalogue_scene"):
+        open_scene("salinas-a")
+
+
+def test_a_scene_says_shortly_what_it_is() -> None:
+    cube = np.random.default_rng(0).normal(size=(5, 6, 1))
+    labels = np.tile([0, 3, 3, 7, 7, 7], (5, 1))
+    scene = array_scene(cube, labels, name="plot")
+    assert repr(scene) == "<Scene plot: 5 x 6 pixels, 1 band, 2 classes>"
+    assert repr(scene.labels) == "<LabelMap 5 x 6 pixels: 3 class 3, 7 class 7>"

@@ -75,8 +75,10 @@ def guess_order(
             )
     if band is None:
         band = min(range(3), key=lambda axis: (shape[axis], -axis))
+        alone = sorted(shape)[0] < sorted(shape)[1]
+        reason = "because it is the shortest" if alone else "though another is as short"
         notes = (
-            f"took axis {band} of {what} shape {shape}, for the bands because it is the shortest; "
+            f"took axis {band} of {what} shape {shape}, for the bands {reason}; "
             "say otherwise with axes=",
         )
     rows, columns = (axis for axis in range(3) if axis != band)

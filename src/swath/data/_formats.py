@@ -191,7 +191,9 @@ def kind_of(path: Path) -> Kind:
         reason = "is a folder" if path.is_dir() else "does not exist"
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
         others = [name for name in siblings if name != path.name]
-        raise DataError(f"{path} {reason}; give a file{nearest(path.name, others)}")
+        named = not path.suffix and len(path.parts) == 1
+        way = ", or open a known scene by swath.data.open_catalogue_scene" * named
+        raise DataError(f"{path} {reason}; give a file{nearest(path.name, others)}{way}")
     try:
         with open(path, "rb") as file:
             head = file.read(2056)

@@ -113,6 +113,12 @@ class LabelMap:
         labelled = self.values[self.values >= 0]
         return np.bincount(labelled, minlength=self.classes).astype(np.int64)
 
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        pairs = zip(self.original, self.names, strict=True)
+        classes = ", ".join(f"{value} {name}" for value, name in pairs)
+        return f"<LabelMap {rows} x {columns} pixels: {classes}>"
+
     def with_names(self, names: Mapping[int, str]) -> LabelMap:
         """Return the same labels with other names for some label values."""
         pairs = zip(self.original, self.names, strict=True)

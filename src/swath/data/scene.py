@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.core.words import counted
 from swath.data.labels import LabelMap
 
 __all__ = ["ArraySource", "CubeSource", "Scene", "array_scene"]
@@ -173,6 +174,13 @@ class Scene:
         height = max(1, values // max(1, columns * available))
         for top in range(0, rows, height):
             yield slice(top, min(top + height, rows)), slice(0, columns)
+
+    def __repr__(self) -> str:
+        rows, columns, bands = self.shape
+        parts = [f"{rows} x {columns} pixels", counted(bands, "band")]
+        if self.labels is not None:
+            parts.append(counted(self.labels.classes, "class", "classes"))
+        return f"<Scene {self.name}: {', '.join(parts)}{', simulated' * self.simulated}>"
 
     def with_labels(self, labels: LabelMap | None) -> Scene:
         """Return the same scene with other labels."""
