@@ -372,6 +372,14 @@ def test_bfloat16_that_changes_classes_is_not_taken() -> None:
     assert not taken.notes
     best = taken.array().argmax(2) == one_pass(network, apart).argmax(2)
     assert best.mean() >= 0.999
+    # pixels without data, here most, have no class that could stay
+    mixed, valid = apart.copy(), np.ones(apart.shape[:2], dtype=bool)
+    mixed[:2], valid[2:] = alike[:2], False
+    noticed = predict(network, read_array(mixed, valid), mixed.shape, precision="bfloat16")
+    assert noticed.precision == "float32"
+    valid[:] = False
+    empty = predict(network, read_array(mixed, valid), mixed.shape, precision="bfloat16")
+    assert empty.precision == "bfloat16"
     # the same for networks that have no inference form
     pooled = nn.Sequential(*network, nn.MaxPool2d(1))
     noticed = predict(pooled, read_array(alike), alike.shape, precision="bfloat16")

@@ -191,6 +191,18 @@ def test_picture_shows_every_class_in_its_colour(tmp_path: Path) -> None:
     assert picture.shape[1] > 600  # the legend stands beside the map
 
 
+def test_names_stand_in_the_picture_as_they_are(tmp_path: Path) -> None:
+    """Dollars do not begin a formula, which names are not."""
+    from matplotlib.image import imread
+
+    indices = np.zeros((20, 20), dtype=np.int16)
+    pictures = {}
+    for name in (r"$\frac{$", "$x$", "x"):
+        write_png(tmp_path / "m.png", indices, ClassTable((name,), (1,)), title=name)
+        pictures[name] = imread(tmp_path / "m.png")
+    assert pictures["$x$"].shape[1] > pictures["x"].shape[1]
+
+
 def test_large_maps_are_thinned_out(tmp_path: Path) -> None:
     from matplotlib.image import imread
 

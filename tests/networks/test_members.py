@@ -63,5 +63,18 @@ def test_a_batch_of_fewer_windows_than_members() -> None:
     assert three(torch.randn(2, BANDS, 5, 5)).shape == (2, CLASSES, 5, 5)
 
 
+def test_batches_of_fewer_windows_than_members_teach_each_in_turn() -> None:
+    three = network(members=3).train()
+    assert isinstance(three, Members)
+    taught = []
+    for _ in range(30):
+        three.zero_grad()
+        three(torch.randn(2, BANDS, 5, 5)).sum().backward()
+        gradients = [next(member.parameters()).grad for member in three.members]
+        taught.append([gradient is not None for gradient in gradients])
+    assert all(sum(each) == 2 for each in taught)
+    assert all(any(each[member] for each in taught) for member in range(3))
+
+
 def test_one_member_is_the_network_itself() -> None:
     assert not isinstance(network(), Members)

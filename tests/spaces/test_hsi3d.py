@@ -200,6 +200,7 @@ def test_normalisation_is_affine_in_the_final_cells_alone() -> None:
         ({"width_factors": 2}, "width_factors must be a list of numbers"),
         ({"width_factors": [1, "2"]}, "width_factors must be a list of numbers"),
         ({"width_factors": [0.01]}, "width_factors must be a list of numbers"),
+        ({"width_factors": [1, float("inf")]}, "width_factors must be a list of numbers"),
     ],
 )
 def test_unusable_options_are_refused(options: dict[str, object], message: str) -> None:

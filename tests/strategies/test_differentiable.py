@@ -197,6 +197,37 @@ def test_the_best_epoch_is_one_after_warm_up(
     assert not any(x["best"] for x in history[:2])
 
 
+def test_epochs_are_compared_by_the_tasks_criterion(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On tiles by the mean IoU, which is lower than the overall accuracy."""
+    script = iter([(1.0, 1.0), (1.0, 1.0), (0.9, 0.3), (0.8, 0.5), (0.95, 0.4)])
+
+    def answer(*args: Any, **kwargs: Any) -> Validation:
+        oa, iou = next(script)
+        return Validation(Scores(oa, oa, oa, (oa,), (1,), (iou,)), 1.0, "miou")
+
+    monkeypatch.setattr(differentiable, "evaluate", answer)
+    monkeypatch.setattr(SceneTask, "criterion", "miou")
+    found = run(make_task(), tmp_path)
+    assert (found.epoch, found.validation.score) == (4, 0.5)
+
+
+def test_a_batch_without_a_label_teaches_nothing(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crops of tiles may hold none."""
+    original = WindowSampler.batch
+
+    def batch(self: Any, count: int, step: int, **options: Any) -> Any:
+        x, y = original(self, count, step, **options)
+        return x, torch.full_like(y, -1) if step == 7 else y
+
+    monkeypatch.setattr(WindowSampler, "batch", batch)
+    assert run(make_task(), tmp_path).epochs == 5
+    assert all(math.isfinite(line["loss"]) for line in lines(tmp_path))
+
+
 def let_alpha_collapse(monkeypatch: pytest.MonkeyPatch, from_epoch: int) -> None:
     """Push alpha to skip connections in the epochs from this one on."""
     original = differentiable._Search.train_epoch
@@ -453,6 +484,13 @@ def test_a_damaged_checkpoint_is_named(make_task: MakeTask, tmp_path: Path) -> N
         ({"warmup": -1}, "search.warmup"),
         ({"pool": 0}, "search.pool must be at least 1"),
         ({"batch": 0}, "search.batch"),
+        ({"collapse": 67.0}, r"search.collapse must lie in \[0, 1\], not 67.0"),
+        ({"learning_rate": 0.0}, "search.learning_rate must be positive"),
+        ({"final_rate": -1.0}, "search.final_rate must be at least 0"),
+        ({"momentum": 1.5}, "search.momentum must lie in"),
+        ({"weight_decay": -1.0}, "search.weight_decay must be at least 0"),
+        ({"architecture_rate": -1.0}, "search.architecture_rate must be at least 0"),
+        ({"architecture_decay": -1.0}, "search.architecture_decay must be at least 0"),
     ],
 )
 def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) -> None:

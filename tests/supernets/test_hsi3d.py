@@ -187,6 +187,20 @@ def test_any_window_and_depth(variant: str, mode: Any, layers: int) -> None:
     assert net.alpha.shape == (layers, 5, 8)
 
 
+@pytest.mark.parametrize("factors", [(1.0,), (0.5, 1.0, 1.7), (2.0, 3.0), (0.1, 0.2, 1.0)])
+@pytest.mark.parametrize("mode", ["full", "sampled"])
+def test_any_width_factors(factors: tuple[float, ...], mode: Any) -> None:
+    """Whatever the narrowest width, and where the supernet has less than a channel for it."""
+    space = HSI3D(layers=3, nodes=2, width_factors=factors, **SMALL)
+    net = HSI3DMixture(space, InputSpec(9), OutputSpec(4), width=2, mode=mode)
+    for training in (True, False):
+        net.train(training)
+        logits = net(torch.randn(2, 9, 4, 3))
+        assert logits.shape == (2, 4, 4, 3)
+    logits.sum().backward()
+    assert all(p.numel() for p in net.parameters())
+
+
 def test_all_architecture_parameters_of_the_full_mixture_learn() -> None:
     net = make().train()
     net(torch.randn(2, BANDS, 5, 4)).square().sum().backward()

@@ -81,6 +81,7 @@ VARIATIONS: list[dict[str, Any]] = [
     {"sampling": "balanced", "schedule": "warm-cosine", "label_smoothing": 0.1},
     {"space": TRANSFORMERS, "optimiser": "adamw", "sampling": "repeated", "batch": 7},
     {"space": CELLS, "averaging": 0.9, "sampling": "balanced"},
+    {"space": HSI3D(base_width=2, stem_width=3, head_width=4, nodes=1, members=3), "noise": 0.1},
 ]
 
 
@@ -91,7 +92,8 @@ def test_resuming_gives_the_same_weights_bit_for_bit(
     task = make_task()
     whole = run(task, tmp_path / "whole", **changes)
     folder = tmp_path / "parts"
-    sampler: Any = WindowSampler if changes.get("space", SPACE) is SPACE else PatchSampler
+    windows = isinstance(changes.get("space", SPACE), HSI3D)
+    sampler: Any = WindowSampler if windows else PatchSampler
     original = sampler.batch
     # stopped within a block, then between validation and the next block, then right at the end
     for at in (4, 7):
@@ -214,6 +216,32 @@ def test_patience_waits_for_accuracy_and_loss(
     # again: it stays stopped
     again = run(make_task(), tmp_path, iterations=1000, validate_every=1, patience=3)
     assert (again.iterations, again.iteration, again.stopped) == (9, 6, done.stopped)
+
+
+def test_patience_ends_a_training_that_keeps_the_last_weights_too(
+    make_task: MakeTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [
+        (0.5, 1.0),
+        (0.4, 1.5),  # 1 without
+        (0.6, 2.0),  # better accuracy
+        (0.55, 1.2),  # 1: better than nothing but the two before
+        (0.6, 1.1),  # 2: equal, at a lower loss than the best's, but than no other
+        (1.0, 0.0),  # never asked
+    ]
+    script = scripted(monkeypatch, values)
+    options: dict[str, Any] = {"iterations": 1000, "validate_every": 1, "patience": 2}
+
+    def stop(line: dict[str, Any]) -> None:
+        if line["iteration"] == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_task(), tmp_path, stop, keep="last", **options)
+    done = run(make_task(), tmp_path, keep="last", **options)
+    assert (done.iterations, done.iteration) == (5, 5)
+    assert done.stopped == "validation accuracy and loss saturated"
+    assert next(script) == (1.0, 0.0)
 
 
 def test_the_learning_rate_follows_the_schedule_for_each_group(
@@ -376,6 +404,16 @@ def test_a_damaged_checkpoint_is_named(make_task: MakeTask, tmp_path: Path) -> N
         ({"warmup": -1}, "training.warmup is a share"),
         ({"schedule": "polly"}, "no schedule 'polly' .did you mean 'poly'"),
         ({"learning_rate": 0.0}, "training.learning_rate must be positive"),
+        ({"learning_rate": math.nan}, "training.learning_rate must be positive, not nan"),
+        ({"final_rate": -1e-3}, "training.final_rate must be at least 0"),
+        ({"first_rate": -1e-3}, "training.first_rate must be at least 0"),
+        ({"momentum": 1.0}, r"training.momentum must lie in \[0, 1\), not 1.0"),
+        ({"weight_decay": -1e-4}, "training.weight_decay must be at least 0"),
+        ({"bias_rate": -1.0}, "training.bias_rate must be at least 0"),
+        ({"clip_value": 0.0}, "training.clip_value must be positive"),
+        ({"clip_norm": -5.0}, "training.clip_norm must be positive"),
+        ({"label_smoothing": 10.0}, r"training.label_smoothing must lie in \[0, 1\]"),
+        ({"noise": -0.1}, "training.noise must be at least 0"),
     ],
 )
 def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) -> None:

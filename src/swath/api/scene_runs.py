@@ -104,6 +104,8 @@ def finish_scene(
         progress=steps(settings.mode),
         **common,
     )
+    for note in made.notes:
+        progress({"phase": "note", "text": note})
     assert made.indices is not None
     map_seconds = time.perf_counter() - begun
     maps = {settings.mode: made.indices.astype(np.int64)}

@@ -301,7 +301,7 @@ def write_png(
     axes.imshow(table[shown], interpolation="nearest", aspect="equal")
     axes.set_axis_off()
     if title:
-        axes.set_title(title, fontsize=11)
+        axes.set_title(title, fontsize=11, parse_math=False)
     mapped = max(1, int(np.sum(counts)))
     handles = [
         matplotlib.patches.Patch(
@@ -314,9 +314,11 @@ def write_png(
     ]
     if (indices < 0).any():
         handles.append(matplotlib.patches.Patch(facecolor="black", label="no data"))
-    axes.legend(
+    legend = axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9, frameon=False
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name may hold dollars
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100, bbox_inches="tight", pad_inches=0.1)
 

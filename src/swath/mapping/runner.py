@@ -79,14 +79,13 @@ class Runner:
         here = has_bfloat16() if self.device.type == "cpu" else True
         if precision == "float32" or (precision == "auto" and not here):
             return ()
-        windows = [self.read(*window)[0] for window in _sample(self.shape)]
-        plain, certain = self.form, self._likeliest(windows)
+        sample = [self.read(*window) for window in _sample(self.shape)]
+        plain, certain = self.form, self._likeliest(sample)
         self.precision = "bfloat16"
         if plain is not None:
             self.form = self.simplified(torch.bfloat16)
-        rounded = self._likeliest(windows)
-        equal = sum(int((a == b).sum()) for a, b in zip(rounded, certain, strict=True))
-        agreement = equal / sum(classes.numel() for classes in certain)
+        equal = self._likeliest(sample) == certain
+        agreement = float(equal.double().mean()) if len(equal) else 1.0
         if agreement >= AGREEMENT:
             return ()
         self.form, self.precision = plain, "float32"
@@ -178,9 +177,12 @@ class Runner:
             self._check(logits, (len(windows), rows, columns))
             return logits.float()
 
-    def _likeliest(self, windows: Sequence[Floats]) -> list[torch.Tensor]:
+    def _likeliest(self, sample: Sequence[tuple[Floats, Mask]]) -> torch.Tensor:
+        """Return the class of each pixel with data, (pixels,)."""
         with self.ready(0):
-            return [self._logits([window]).argmax(dim=1) for window in windows]
+            classes = [self._logits([pixels]).argmax(dim=1)[0].cpu() for pixels, _ in sample]
+        pairs = zip(classes, sample, strict=True)
+        return torch.cat([of[torch.from_numpy(valid)] for of, (_, valid) in pairs])
 
     def _pixels(self) -> int:
         memory: int = _MEMORY

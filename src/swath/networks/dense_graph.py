@@ -440,13 +440,16 @@ def _one(node: Node) -> bool:
 
 
 def _trimmed(convolution: Convolution, bands: int) -> Convolution | None:
-    """Leave out the outer bands of a kernel that only ever meet the padding."""
-    extent = convolution.kernel[0]
-    dilation, padding = convolution.dilation[0], convolution.padding[0]
-    if convolution.stride != 1 or extent == 1 or extent % 2 == 0:
+    """Leave out the outer bands of a kernel, where they only ever meet the padding."""
+    extent, dilation = convolution.kernel[0], convolution.dilation[0]
+    padding = convolution.padding[0]
+    if extent < 3 or padding < dilation:
         return None
-    if 2 * padding != dilation * (extent - 1) or padding < bands:
-        return None
+    begins = range(-padding, convolution.stride * convolution.length(bands) - padding)
+    reach = dilation * (extent - 1)
+    for begin in begins[:: convolution.stride]:
+        if 0 <= begin < bands or 0 <= begin + reach < bands:
+            return None
     return replace(
         convolution,
         weight=convolution.weight[:, :, 1:-1],

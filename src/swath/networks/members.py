@@ -15,7 +15,8 @@ class Members(nn.Module):
 
     Networks trained from few labels differ by their first weights and the windows they saw, and
     their mean is better than most of them (Hansen, Salamon, "Neural network ensembles").  As the
-    batch is shared out, the loss of a batch trains each member as if it were alone.
+    batch is shared out, the loss of a batch trains each member as if it were alone.  Of a batch of
+    fewer windows than members, as many members as there are windows learn, drawn anew each time.
 
     Parameters
     ----------
@@ -37,12 +38,18 @@ class Members(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (batch, classes, rows, columns): in training of one member a window."""
         if self.training:
-            shares = x.tensor_split(len(self.members))
+            learning = self._learning(len(x))
+            shares = x.tensor_split(len(learning))
             return torch.cat(
-                [m(share) for m, share in zip(self.members, shares, strict=True) if len(share)]
+                [self.members[m](share) for m, share in zip(learning, shares, strict=True)]
             )
         mean: Tensor = self.mean(torch.cat([member(x) for member in self.members], dim=1))
         return mean
+
+    def _learning(self, windows: int) -> list[int]:
+        """Return which members learn from a batch of so many windows."""
+        count = len(self.members)
+        return list(range(count)) if windows >= count else torch.randperm(count)[:windows].tolist()
 
 
 def count_members(network: nn.Module) -> int:

@@ -83,7 +83,9 @@ class HSI3DOptions:
         if (
             not isinstance(factors, tuple)
             or not factors
-            or not all(isinstance(f, int | float) and self.base_width * f >= 1 for f in factors)
+            or not all(
+                isinstance(f, int | float) and 1 <= self.base_width * f < math.inf for f in factors
+            )
         ):
             raise RecipeError(
                 f"hsi3d: width_factors must be a list of numbers, each at least 1 / base_width, "
@@ -96,8 +98,8 @@ class HSI3DOptions:
         return (*operator_factories(self.variant, 1, affine=True), "skip_connect", "none")
 
     def channels(self, width: int, base: int | None = None) -> int:
-        """Channels inside a cell of this width."""
-        return round((base or self.base_width) * self.width_factors[width])
+        """Channels inside a cell of this width, at least one."""
+        return max(1, round((base or self.base_width) * self.width_factors[width]))
 
 
 def layer_widths(options: HSI3DOptions, layer: int) -> range:

@@ -32,7 +32,9 @@ from swath.tasks.windows import Sampling
 from swath.training.batches import Batches, batches
 from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, batch_statistics, evaluate
+from swath.training.losses import cross_entropy
 from swath.training.optimisers import OptimiserName
+from swath.training.ranges import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 
 __all__ = [
     "DifferentiableSettings",
@@ -45,6 +47,15 @@ __all__ = [
 Progress = Callable[[dict[str, Any]], None]
 
 _PATIENCE = 3  # collapsed epochs in a row that end the search
+_RANGES = {
+    "learning_rate": POSITIVE,
+    "final_rate": NOT_NEGATIVE,
+    "momentum": BELOW_ONE,
+    "weight_decay": NOT_NEGATIVE,
+    "architecture_rate": NOT_NEGATIVE,
+    "architecture_decay": NOT_NEGATIVE,
+    "collapse": SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,7 @@ class DifferentiableSettings:
         for name in ("width", "epochs", "steps", "window", "batch"):
             if getattr(self, name) < 1:
                 raise RecipeError(f"search.{name} must be at least 1, not {getattr(self, name)}")
+        check_ranges(self, "search", _RANGES)
         if self.pool is not None and self.pool < 1:
             raise RecipeError(f"search.pool must be at least 1, or null, not {self.pool}")
         if not 0 <= self.warmup < self.epochs:
@@ -164,11 +176,11 @@ def differentiable_search(
 ) -> Found:
     """Search ``space`` for the task and return the architecture of the best epoch.
 
-    The best epoch has the highest validation accuracy, then the lowest validation loss, among
-    those in which alpha and beta were trained and the decoded cells had not collapsed to skip
-    connections; where all of those had, it is the best of them.  State is written to ``folder`` at
-    each epoch; called again after an interruption, the search goes on from there, on a CPU to the
-    same result.
+    The best epoch has the highest validation score (``task.criterion``), then the lowest validation
+    loss, among those in which alpha and beta were trained and the decoded cells had not collapsed
+    to skip connections; where all of those had, it is the best of them.  State is written to
+    ``folder`` at each epoch; called again after an interruption, the search goes on from there, on
+    a CPU to the same result.
 
     Raises
     ------
@@ -234,7 +246,7 @@ class _Search:
         assert self.best is not None
         return Found(
             Architecture.from_dict(self.best["architecture"]),
-            Validation(Scores.from_dict(self.best["scores"]), self.best["loss"]),
+            self._of_best(self.best),
             self.best["epoch"],
             self.epoch,
             self.seconds,
@@ -269,7 +281,7 @@ class _Search:
         )
         with autocast(self.device, self.settings.precision):
             logits = self.supernet(x)
-        loss = nn.functional.cross_entropy(logits.float(), y, ignore_index=-1)
+        loss = cross_entropy(logits.float(), y)
         if not torch.isfinite(loss):
             raise RunError(
                 f"the search loss became {loss.item()} in epoch {self.epoch + 1}; lower "
@@ -329,8 +341,11 @@ class _Search:
             return True
         if collapsed != self.best["collapsed"]:
             return not collapsed
-        before = Validation(Scores.from_dict(self.best["scores"]), self.best["loss"])
-        return validation.better_than(before)
+        return validation.better_than(self._of_best(self.best))
+
+    def _of_best(self, best: dict[str, Any]) -> Validation:
+        """Return the validation of the best epoch so far."""
+        return Validation(Scores.from_dict(best["scores"]), best["loss"], self.task.criterion)
 
     def save(self, line: dict[str, Any]) -> None:
         """Write the history line, then the checkpoint; lines beyond it are cut off on resume."""

@@ -73,11 +73,11 @@ class HSI3DMixture(nn.Module):
         self.trains_architecture = False
         """In sampled mode: whether a draw carries gradients to alpha and beta."""
 
-        stem_width = options.stem_width
-        self.stem = Stem(inputs.bands, stem_width, width * options.nodes, options, affine=False)
+        stem_width, narrowest = options.stem_width, options.channels(0, width)  # the stem's width
+        self.stem = Stem(inputs.bands, stem_width, narrowest * options.nodes, options, affine=False)
         length = length_before = self.stem.second.length
         self.older = SpectralReduction(
-            stem_width, width, self.stem.first.length, kernel=5, activate=False
+            stem_width, narrowest, self.stem.first.length, kernel=5, activate=False
         )
         self.routers, self.cells = nn.ModuleDict(), nn.ModuleDict()
         self.shorten, self.lift = nn.ModuleDict(), nn.ModuleDict()

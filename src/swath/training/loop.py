@@ -27,11 +27,26 @@ from swath.training.checkpoints import cut_history, load_state, save_state
 from swath.training.evaluate import Validation, evaluate
 from swath.training.losses import loss
 from swath.training.optimisers import Decayed, OptimiserName, optimiser
+from swath.training.ranges import BELOW_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_ranges
 from swath.training.schedules import schedule
 
 __all__ = ["Trained", "TrainingSettings", "train"]
 
 Progress = Callable[[dict[str, Any]], None]
+
+_RANGES = {
+    "learning_rate": POSITIVE,
+    "final_rate": NOT_NEGATIVE,
+    "first_rate": NOT_NEGATIVE,
+    "momentum": BELOW_ONE,
+    "weight_decay": NOT_NEGATIVE,
+    "bias_rate": NOT_NEGATIVE,
+    "clip_value": POSITIVE,
+    "clip_norm": POSITIVE,
+    "label_smoothing": SHARE,
+    "noise": NOT_NEGATIVE,
+    "averaging": BELOW_ONE,
+}
 
 
 @dataclass(frozen=True)
@@ -104,10 +119,7 @@ class TrainingSettings:
             if getattr(self, name) < 1:
                 raise RecipeError(f"training.{name} must be at least 1, not {getattr(self, name)}")
         _ = self.rate, self.criterion  # an unknown name is told before the search
-        if not self.learning_rate > 0:
-            raise RecipeError(f"training.learning_rate must be positive, not {self.learning_rate}")
-        if not 0 <= self.averaging < 1:
-            raise RecipeError(f"training.averaging must lie in [0, 1), not {self.averaging}")
+        check_ranges(self, "training", _RANGES)
         if self.warmup < 0 or (self.warmup >= 1 and self.warmup != int(self.warmup)):
             raise RecipeError(
                 "training.warmup is a share below 1 or a whole number of updates, not "
@@ -217,7 +229,7 @@ class _Loop:
         self.iteration = 0
         self.seconds = 0.0
         self.since_better = 0
-        self.lowest_loss = math.inf
+        self.lowest_loss, self.highest_score = math.inf, -math.inf
         self.best: Validation | None = None
         self.best_iteration = 0
         self.best_weights: dict[str, Tensor] = {}
@@ -302,9 +314,14 @@ class _Loop:
                 "lower training.learning_rate, or use training.precision float32"
             )
         better = self.settings.keep == "last" or validation.better_than(self.best)
-        improved = better or validation.loss < self.lowest_loss
+        improved = (
+            (better and self.settings.keep == "best")
+            or validation.score > self.highest_score
+            or validation.loss < self.lowest_loss
+        )
         self.since_better = 0 if improved else self.since_better + 1
         self.lowest_loss = min(self.lowest_loss, validation.loss)
+        self.highest_score = max(self.highest_score, validation.score)
         if better:
             self.best, self.best_iteration = validation, self.iteration
             self.best_weights = {
@@ -336,6 +353,7 @@ class _Loop:
                 "seconds": self.seconds,
                 "since_better": self.since_better,
                 "lowest_loss": self.lowest_loss,
+                "highest_score": self.highest_score,
                 "best_iteration": self.best_iteration,
                 "best_scores": self.best.scores.to_dict(),
                 "best_loss": self.best.loss,
@@ -356,6 +374,7 @@ class _Loop:
         state = load_state(path)
         for name in ("iteration", "seconds", "since_better", "lowest_loss", "best_iteration"):
             setattr(self, name, state[name])
+        self.highest_score = state.get("highest_score", -math.inf)  # not in older checkpoints
         self.best = Validation(
             Scores.from_dict(state["best_scores"]), state["best_loss"], self.task.criterion
         )
