@@ -89,6 +89,68 @@ def test_a_run_is_continued_on_its_own_scene_alone(tmp_path: Path) -> None:
         search(tmp_path, scene(1))
 
 
+def test_what_a_map_does_otherwise_is_said_in_a_run_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as float32 in place of a precision that changes classes."""
+    from swath import mapping
+
+    original = mapping.map_scene
+
+    def noting(*args: Any, **options: Any) -> Any:
+        return replace(original(*args, **options), notes=("computed in float32",))
+
+    monkeypatch.setattr(mapping, "map_scene", noting)
+    said: list[dict[str, Any]] = []
+    search(tmp_path, scene(0), said.append)
+    assert {"phase": "note", "text": "computed in float32"} in said
+
+
+def test_a_finished_run_is_of_its_files_alone(tmp_path: Path) -> None:
+    def written(seed: int) -> tuple[Path, Path]:
+        given = scene(seed)
+        assert given.labels is not None
+        for name, array in (("image", given.read()), ("labels", given.labels.values + 1)):
+            np.save(tmp_path / f"{name}.npy", array)
+        return tmp_path / "image.npy", tmp_path / "labels.npy"
+
+    def again(progress: Any = None) -> swath.Run:
+        return search(tmp_path / "run", image, progress, labels=labels)  # type: ignore[arg-type]
+
+    image, labels = written(0)
+    run = again()
+    assert again().metrics == run.metrics
+    written(1)
+    with pytest.raises(RunError, match="begun with other pixel values than those of image now"):
+        again()
+    image.unlink()
+    said: list[dict[str, Any]] = []
+    assert again(said.append).metrics == run.metrics
+    assert [event["phase"] for event in said] == ["note", "complete"]
+    assert "there is no file" in said[0]["text"]
+
+
+def test_a_run_is_continued_with_its_own_maps_alone(tmp_path: Path) -> None:
+    truth = scene().labels
+    assert truth is not None
+
+    def begin(rows: int) -> None:
+        train = np.where(np.arange(16)[:, None] < rows, truth.values + 1, 0)
+        np.save(tmp_path / "train.npy", train)
+        np.save(tmp_path / "test.npy", np.where(train == 0, truth.values + 1, 0))
+        maps = {f"{part}_map": str(tmp_path / f"{part}.npy") for part in ("train", "test")}
+        swath.search(
+            scene(), out=tmp_path / "run", split="fixed", validation=5, overrides=TINY,
+            progress=stop, **maps,
+        )  # fmt: skip
+
+    for _ in range(2):  # begun, and continued
+        with pytest.raises(KeyboardInterrupt):
+            begin(6)
+    with pytest.raises(RunError, match="begun with other training and test maps than those"):
+        begin(8)
+
+
 def test_a_split_without_validation_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     """Classes of one training label each have none to give to validation, even when halved."""
     train, test = np.zeros((2, 16, 16), np.uint8)

@@ -270,6 +270,48 @@ def test_report_is_written_again(cli: Any, trained: Any, tmp_path: Path) -> None
     assert (tmp_path / "page.html").is_file()
 
 
+def test_runs_and_results_may_lie_in_the_home_folder(
+    cli: Any, trained: Any, scene_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained[0], tmp_path / "run")
+    words = ["~/run" if word == trained[0] else word for word in trained[1]]
+    result = cli(*words)
+    assert result.status == 0, result.err
+    assert "is complete already" in result.err
+    for words in (
+        ["report", "~/run", "--out", "~/page.html"],
+        ["map", "~/run", scene_file, "--out", "~/m.tif", "--png", "~/m.png"],
+        ["train", "~/run", "--out", "~/again"],
+    ):
+        result = cli(*words)
+        assert result.status == 0, result.err
+    names = {file.name for file in tmp_path.iterdir()}
+    assert names == {"run", "page.html", "m.tif", "m.png", "again"}
+
+
+def test_a_broken_recipe_of_a_run_is_named(
+    cli: Any, trained: Any, scene_file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained[0], run)
+    text = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(text.replace("iterations: 4", "iterations: many"))
+    result = cli("map", run, scene_file, "--out", tmp_path / "m.tif")
+    assert result.status == 2
+    assert f"{run / 'recipe.yaml'}: the recipe's 'training.iterations'" in result.message
+    (run / "recipe.yaml").write_text(text[: text.index("iterations: ")])
+    for words in (
+        ["map", run, scene_file, "--out", tmp_path / "m.tif"],
+        ["train", run, "--out", tmp_path / "again"],
+    ):
+        result = cli(*words)
+        assert result.status == 2
+        assert f"{run / 'recipe.yaml'} lacks the section 'mapping'" in result.message
+    assert not (tmp_path / "again").exists()
+
+
 def test_interrupt_in_a_real_process_and_the_same_command_again(
     cli: Any, trained: Any, tmp_path: Path
 ) -> None:

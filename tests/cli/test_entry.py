@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_an_interrupt_is_no_error(cli: Any, monkeypatch: pytest.MonkeyPatch) -> 
     assert result.status == 130
     assert "stopped" in result.err
     assert "error" not in result.err
+
+
+def test_a_disk_that_is_full(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
+    result = cli("report", "run")
+    assert result.status == 2
+    assert "the disk is full" in result.message
 
 
 def test_memory_that_ends(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,3 +289,37 @@ def test_a_study_is_no_run(cli: Any, study: Path, tmp_path: Path) -> None:
     result = cli("search", "study-nasbench201-npenas", "--out", tmp_path / "run")
     assert result.status == 2
     assert "swath study run" in result.message
+
+
+def test_files_of_a_study_are_not_replaced(cli: Any, study: Path, tmp_path: Path) -> None:
+    for words in (
+        ["study", "export", study, "--csv", study / "study.journal"],
+        ["study", "export", study, "--json", study / "recipe.yaml"],
+        ["landscape", study, "--csv", study / "study.journal"],
+    ):
+        before = words[-1].read_bytes()
+        result = cli(*words)
+        assert result.status == 2
+        assert f"{words[-1]} is read by this command and would be replaced" in result.message
+        assert words[-1].read_bytes() == before
+    result = cli("study", "export", study, "--csv", tmp_path / "a", "--json", tmp_path / "a")
+    assert result.status == 2
+    assert "for two things" in result.message
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_study_may_lie_in_the_home_folder(
+    cli: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["run", "~/recipe.yaml", "--out", "~/one", "--trials", 3],
+        ["show", "~/one"],
+        ["list", "~"],
+        ["export", "~/one", "--csv", "~/trials.csv"],
+    ):
+        result = cli("study", *words)
+        assert result.status == 0, result.err
+    names = {one.name for one in tmp_path.iterdir()}
+    assert names == {file.name, "one", "trials.csv"}

@@ -19,6 +19,7 @@ from swath.core.errors import RunError
 from swath.core.files import (
     atomic_path,
     check_writable,
+    expanded,
     read_json,
     write_json,
     write_text,
@@ -44,6 +45,19 @@ def test_writes_a_new_file_and_the_folders_above_it(tmp_path: Path) -> None:
     write_text(target, "Zürich\n")
     assert target.read_bytes() == "Zürich\n".encode()
     assert contents(target.parent).keys() == {"notes.txt"}
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    check_writable("~/a/notes.txt")
+    write_json("~/a/notes.txt", [1])
+    assert contents(tmp_path / "a").keys() == {"notes.txt"}
+    assert read_json("~/a/notes.txt") == [1]
+    assert expanded("~nobody-of-this-name/a") == Path("~nobody-of-this-name/a")
+    assert not (tmp_path / "~").exists()
 
 
 def test_temporary_lies_beside_its_target_with_the_same_suffix(tmp_path: Path) -> None:

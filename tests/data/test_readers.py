@@ -1246,3 +1246,10 @@ def test_a_scene_says_shortly_what_it_is() -> None:
     scene = array_scene(cube, labels, name="plot")
     assert repr(scene) == "<Scene plot: 5 x 6 pixels, 1 band, 2 classes>"
     assert repr(scene.labels) == "<LabelMap 5 x 6 pixels: 3 class 3, 7 class 7>"
+
+
+def test_a_file_named_like_the_home_of_nobody() -> None:
+    """``Path.expanduser`` raises an error of its own for it."""
+    for opened in (open_scene, open_labels, variables):
+        with pytest.raises(DataError, match=r"^~nobody-here/x\.npy does not exist"):
+            opened("~nobody-here/x.npy")

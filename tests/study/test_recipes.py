@@ -187,6 +187,9 @@ def test_options_are_laid_over_a_name_alone() -> None:
         ({"mapping": {"scales": []}}, r"'mapping\.scales' cannot be \[\]"),
         ({"search": {"batch": 2.5}}, r"'search\.batch' cannot be 2.5"),
         ({"search": {"width": None}}, r"'search\.width' cannot be None"),
+        ({"training": {"iterations": True}}, r"'training\.iterations' cannot be True: give a num"),
+        ({"task": {"train": True}}, r"'task\.train' cannot be True"),
+        ({"seed": False}, r"'seed' cannot be False"),
     ],
 )
 def test_what_cannot_be_used_is_named(layer: dict[str, Any], message: str) -> None:

@@ -61,14 +61,16 @@ def test_what_a_killed_process_left_half_written_is_no_obstacle(tmp_path: Path) 
     (tmp_path / ".recipe-ab12_xyz.yaml").write_text("seed")
     folder = RunFolder.create(tmp_path, "seed: 0\n")
     folder.search.mkdir()
-    left = folder.search / ".checkpoint-12345678.safetensors"
-    left.write_bytes(b"half")
+    names = ("checkpoint-12345678.safetensors", "ranking-12345678.json", "stages-12345678.json")
+    left = [folder.search / f".{name}" for name in names]
+    for file in left:
+        file.write_bytes(b"half")
     mine = folder.search / ".notes-of-mine.txt"
     mine.write_text("kept")
     kept = folder.search / "checkpoint.safetensors"
     kept.write_bytes(b"whole")
     with folder.lock():
-        assert not left.exists()
+        assert not any(file.exists() for file in left)
         assert not (tmp_path / ".recipe-ab12_xyz.yaml").exists()
         assert mine.exists()
         assert kept.exists()

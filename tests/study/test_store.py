@@ -191,6 +191,14 @@ def test_a_database_that_cannot_be_used(url: str, message: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_looking_for_a_database_makes_none(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    for look in (conduct.open_study, conduct.find_studies):
+        with pytest.raises(RunError, match="there is no database"):
+            look(url)
+    assert not list(tmp_path.iterdir())
+
+
 def test_several_studies_in_one_database(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'a.db'}"
     first, second = (make(url, name=name, seed=seed) for name, seed in (("a", 1), ("b", 2)))

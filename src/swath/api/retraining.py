@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
-from swath.study.recipes import load_recipe
+from swath.core.files import expanded
+from swath.study.recipes import load_resolved
 
 __all__ = ["settings_of_run"]
 
@@ -42,10 +42,10 @@ def settings_of_run(
     ----------
     scene, tiles, split : what is given anew, in whose place the run's is left out.
     """
-    path = Path(source) / "recipe.yaml"
+    path = expanded(source) / "recipe.yaml"
     if not path.is_file():
         return None
-    recipe = load_recipe(path)
+    recipe = load_resolved(path)
     task = recipe.get("task")
     if (scene is not None or tiles is not None) and isinstance(task, dict):
         if (task.get("kind") == "tiles") != (tiles is not None):

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from swath.api.mapping import map_with
 from swath.api.targets import check_targets
 from swath.core.architecture import Architecture
-from swath.core.errors import InvalidArchitecture
-from swath.core.files import read_json
+from swath.core.errors import InvalidArchitecture, RecipeError
+from swath.core.files import expanded, read_json
 from swath.data.scene import Scene
-from swath.study.recipes import Recipe, load_recipe, resolve
+from swath.study.recipes import Recipe, load_resolved, resolve
 from swath.study.run import Model, RunFolder
 
 if TYPE_CHECKING:
@@ -57,7 +57,11 @@ class Run:
     @cached_property
     def recipe(self) -> Recipe:
         """The resolved recipe."""
-        return resolve(load_recipe(self.folder.recipe))
+        keys = load_resolved(self.folder.recipe)
+        try:
+            return resolve(keys)
+        except RecipeError as error:
+            raise RecipeError(f"{self.folder.recipe}: {error}") from error
 
     def model(self) -> tuple[Model, nn.Module]:
         """Return the model's facts and the trained network, in evaluation mode."""
@@ -81,7 +85,7 @@ def load_architecture(path: PathLike) -> Architecture:
     RunError : there is no such file, or it is no JSON.
     InvalidArchitecture : it holds something else.
     """
-    file = Path(path)
+    file = expanded(path)
     if file.is_dir():
         file = file / "best" / "architecture.json"
     try:
@@ -121,6 +125,10 @@ def map_scene(
     """
     if not isinstance(run, Run):
         run = open_run(run)
+    out = expanded(out)
+    for option in ("png", "probabilities", "entropy"):
+        if options.get(option) is not None:
+            options[option] = expanded(options[option])
     targets = {"picture": "png", "probabilities": "probabilities", "entropy": "entropy"}
     check_targets(
         scene, {"map": out, **{name: options.get(option) for name, option in targets.items()}}

@@ -23,7 +23,7 @@ from swath.api.tile_runs import (
     segmentation_figures,
 )
 from swath.core.architecture import Architecture
-from swath.core.errors import RecipeError
+from swath.core.errors import DataError, RecipeError
 from swath.core.files import write_json
 from swath.core.seeds import derive
 from swath.data.labels import LabelMap
@@ -118,11 +118,16 @@ def search(
     _check_workers(workers, resolved, scene, labels)
     text = resolved.to_yaml()
     folder = RunFolder.check(out, text)
-    if folder.complete and is_in_recipe(scene) and is_in_recipe(labels):
-        return _completed(folder, report)
     # Nothing is written before all that was given has been looked at.
-    opened = _open(scene, labels, resolved)
-    fingerprint = opened.fingerprint()
+    try:
+        opened = _open(scene, labels, resolved)
+        fingerprint = _fingerprint(opened, resolved)
+    except DataError as error:
+        if not (folder.complete and is_in_recipe(scene) and is_in_recipe(labels)):
+            raise
+        # A finished run can be shown where its scene is no longer at hand.
+        report({"phase": "note", "text": f"whether the scene is still the same is open: {error}"})
+        return _completed(folder, report)
     folder.check_scene(fingerprint)
     if folder.complete:
         return _completed(folder, report)
@@ -197,6 +202,16 @@ def _open(scene: Scene | PathLike | None, labels: Any, recipe: Recipe) -> Scene 
             raise RecipeError("the recipe is of tiles; leave scene and labels out")
         return open_task_tiles(recipe.task)
     return open_given_scene(scene, labels, recipe.task)
+
+
+def _fingerprint(opened: Scene | TileSet, recipe: Recipe) -> dict[str, Any]:
+    """Return what tells the data of a run from others; of a fixed split with its two maps."""
+    from swath.study.preparation import maps_fingerprint
+
+    if not isinstance(opened, Scene) or isinstance(recipe.task, TileTaskSettings):
+        return opened.fingerprint()
+    maps = maps_fingerprint(opened, recipe.task)
+    return opened.fingerprint() | ({} if maps is None else {"maps": maps})
 
 
 class _Job(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from swath.core.errors import DataError, RecipeError, RunError
-from swath.core.files import check_writable
+from swath.core.files import check_writable, expanded
 from swath.data.scene import Scene
 
 __all__ = ["check_targets"]
@@ -32,7 +32,7 @@ def check_targets(scene: Scene | PathLike, targets: Mapping[str, PathLike | None
     RecipeError : two are one file, or a name says another format than the one that is written.
     RunError : one is a folder, or cannot be written.
     """
-    paths = {name: Path(path) for name, path in targets.items() if path is not None}
+    paths = {name: expanded(path) for name, path in targets.items() if path is not None}
     _check_own_files(paths)
     sources = [] if isinstance(scene, Scene) else _sources(os.fspath(scene))
     for path in paths.values():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 
 __all__ = ["read_class_names"]
 
@@ -45,7 +45,7 @@ def read_class_names(given: str) -> dict[int, str]:
 
 def _of_file(path: str) -> list[str]:
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
+        lines = expanded(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise DataError(
             f"cannot read class names from '{path}' ({error}); give a text file, or names such as "

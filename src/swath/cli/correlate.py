@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swath.cli import options
-from swath.cli.files import check_outputs
+from swath.cli.files import check_outputs, study_files
 from swath.cli.output import facts, say, show, table
 from swath.cli.scores import words
 from swath.core.errors import RecipeError, nearest
@@ -80,7 +80,7 @@ def correlate(
     """
     check_outputs(
         [csv, None if plots is None else plots / f"relations.{kind}"],
-        [*(tables or ()), scores, *_journals(study)],
+        [*(tables or ()), scores, *([] if study is None else study_files(study))],
     )
     several = _measured(tables or (), study, metric, scores)
     if columns is not None:
@@ -105,12 +105,6 @@ def correlate(
         typer.echo()
         pairs = [] if csv is None else [("figures", str(csv))]
         facts(pairs + [("picture", str(path)) for path in written])
-
-
-def _journals(study: str | None) -> list[Path]:
-    from swath.study.backends import is_url, journal_path
-
-    return [] if study is None or is_url(study) else [journal_path(study)]
 
 
 def _measured(

@@ -5,6 +5,7 @@ A user's mistake is one sentence on standard error; a traceback is shown with ``
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import traceback
@@ -44,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
     except MemoryError:
         return _failed("the memory is full; use smaller windows, batches or fewer bands", 2, debug)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _failed("the disk is full; free space and run the command again", 2, debug)
         return _failed(
             f"this is a defect of swath, not of your input ({type(error).__name__}: {error}); "
             "--debug shows where, please report it",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swath.cli import options
+from swath.cli.files import check_outputs, study_files
 from swath.cli.output import facts, resumable, say, show, table
 from swath.cli.scores import words
 from swath.core.errors import RecipeError
@@ -146,12 +147,8 @@ def landscape(
     swath landscape nas_bench_201 --metric cifar100-test --columns parameters --out landscape.html
     swath landscape compare nas_bench_macro hytas_indian run --out landscapes.html
     """
-    from swath.core.files import check_writable
-
-    written = {"footprints": json, "measures": csv, "page": out}
-    for path in written.values():
-        if path is not None:
-            check_writable(path)
+    of_studies = [file for one in sources for file in study_files(one)]
+    check_outputs([json, csv, out], [*sources, *of_studies])
     found: list[Footprint] = []
     for source in _measured(sources, run):
         if Path(source).suffix.lower() == ".json":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from swath.cli import options
+from swath.cli.files import check_outputs, study_files
 from swath.cli.output import facts, resumable, say, show, table
 from swath.core.errors import RecipeError, RunError
 
@@ -188,15 +189,14 @@ def export(
     name: Name = None,
 ) -> None:
     """Write the trials of a study to a CSV or JSON file."""
-    from swath.core.files import check_writable, write_text
+    from swath.core.files import write_text
     from swath.study.export import to_csv, to_json
 
     written = {"csv": (csv, to_csv), "json": (json, to_json)}
     wanted = {kind: (path, text) for kind, (path, text) in written.items() if path is not None}
     if not wanted:
         raise RecipeError("nothing was asked for; give --csv FILE, --json FILE or both")
-    for path, _ in wanted.values():
-        check_writable(path)
+    check_outputs([csv, json], study_files(store))
     study = _opened(store, name)
     for path, text in wanted.values():
         write_text(path, text(study))

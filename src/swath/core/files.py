@@ -17,11 +17,17 @@ __all__ = [
     "append_json_line",
     "atomic_path",
     "check_writable",
+    "expanded",
     "read_json",
     "read_json_lines",
     "write_json",
     "write_text",
 ]
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder for ``~``; one that is of no known user stays."""
+    return Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager
@@ -34,7 +40,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     RunError : the folder cannot be written or the disk is full.
     """
-    target = Path(path)
+    target = expanded(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
@@ -63,7 +69,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     ------
     RunError : something else is in the way, or the folder above may not be written.
     """
-    above = next(place for place in Path(path).absolute().parents if place.exists())
+    above = next(place for place in expanded(path).absolute().parents if place.exists())
     if not above.is_dir():
         raise RunError(f"cannot write {path}: {above} is a file; choose another folder")
     if not os.access(above, os.W_OK | os.X_OK):
@@ -84,7 +90,7 @@ def write_json(path: str | os.PathLike[str], data: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; raise :class:`RunError` naming it where it is missing or broken."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(expanded(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from swath.core.errors import DataError, UnknownName, nearest
+from swath.core.files import expanded
 from swath.data.download import Progress, fetch
 from swath.data.labels import LabelMap
 from swath.data.readers import open_labels, open_scene, variables
@@ -121,7 +122,7 @@ def entry(key: str) -> CatalogueEntry:
 
 def cache_folder() -> Path:
     """Return the folder downloads go to: ``$SWATH_CACHE``, or ``~/.cache/swath``."""
-    return Path(os.environ.get("SWATH_CACHE") or "~/.cache/swath").expanduser()
+    return expanded(os.environ.get("SWATH_CACHE") or "~/.cache/swath")
 
 
 def locate(key: str, folders: Sequence[str | os.PathLike[str]] | None = None) -> Located:
@@ -142,7 +143,7 @@ def locate(key: str, folders: Sequence[str | os.PathLike[str]] | None = None) ->
         folders = [*([given] if given else []), cache_folder()]
     places: list[Path] = []
     for folder in folders:
-        top = Path(folder).expanduser()
+        top = expanded(folder)
         if top.is_dir():
             own = [top / scene.key, top / scene.key.replace("-", "_")]
             inside = sorted(path for path in top.iterdir() if path.is_dir() and path not in own)
@@ -218,7 +219,7 @@ def download_scene(
     located = locate(key, None if folder is None else [folder])
     if located.complete:
         return located
-    target = cache_folder() / scene.key if folder is None else Path(folder).expanduser()
+    target = cache_folder() / scene.key if folder is None else expanded(folder)
     if any(file.url is None for file in scene.files):
         raise DataError(f"{scene.title} cannot be downloaded directly; {_way_out(scene, target)}")
     there = [located.image, *(located.labels or [None] * len(scene.labels))]

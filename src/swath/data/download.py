@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 
 __all__ = ["Progress", "fetch", "sha256_of"]
 
@@ -55,7 +56,7 @@ def fetch(
     ------
     DataError : the file could not be had; the message says which file to put where by hand.
     """
-    path = Path(target).expanduser()
+    path = expanded(target)
     if path.is_file() and _fault(path, size, sha256) is None:
         return path
     part = path.with_name(path.name + ".part")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 from swath.data._rasters import hides_pixels, open_raster, shown_pixels
 from swath.data.patch_set import PatchSet, Sensor, chosen_sensors, same_sizes
 from swath.data.scene import measured, missing
@@ -50,7 +51,7 @@ def open_patch_folders(
         their size (without ``resample``) or coordinate reference system.
     """
     given = folders if isinstance(folders, Mapping) else {"image": folders}
-    roots = {name: Path(given[name]).expanduser() for name in chosen_sensors(sensors, given)}
+    roots = {name: expanded(given[name]) for name in chosen_sensors(sensors, given)}
     tables = {name: _class_table(root) for name, root in roots.items()}
     first, reference = next(iter(tables.items()))
     for name, table in tables.items():

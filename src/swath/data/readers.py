@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 from swath.data._file_parts import Cube
 from swath.data._formats import (
     Plane,
@@ -83,7 +84,7 @@ def open_scene(
     DataError : the file cannot be read as an image, it holds several, the labels do not fit or
         lie elsewhere, or nothing usable is in it.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if labels is None and label_variable is not None:
         labels = file
     label_map, label_grid = None, None
@@ -91,7 +92,7 @@ def open_scene(
     if isinstance(labels, LabelMap):
         label_map = labels
     elif isinstance(labels, str | os.PathLike):
-        label_file = Path(labels).expanduser()
+        label_file = expanded(labels)
         label_map, label_grid, notes = _labels_of(label_file, label_variable, names, unlabelled)
         if label_file.resolve() == file.resolve():  # one file is of one place
             label_grid = None
@@ -153,7 +154,7 @@ def open_labels(
     """
     if not isinstance(labels, str | os.PathLike):
         return LabelMap.from_array(labels, names, unlabelled)
-    found, grid, _ = _labels_of(Path(labels).expanduser(), variable, names, unlabelled)
+    found, grid, _ = _labels_of(expanded(labels), variable, names, unlabelled)
     if scene is None:
         return found
     image = Grid(scene.name, *scene.source.shape[:2], scene.crs, scene.transform)
@@ -162,7 +163,7 @@ def open_labels(
 
 def variables(path: PathLike) -> dict[str, tuple[int, ...]]:
     """Return the numeric arrays of a MATLAB, HDF5, NetCDF or .npz file with their shapes."""
-    return {name: found.shape for name, found in list_variables(Path(path).expanduser()).items()}
+    return {name: found.shape for name, found in list_variables(expanded(path)).items()}
 
 
 def parse_bands(bands: Bands, available: int, what: str = "the scene") -> tuple[int, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 from swath.data._formats import kind_of
 from swath.data.patch_set import (
     PatchSet,
@@ -71,7 +72,7 @@ def open_so2sat(path: str | os.PathLike[str], sensors: str | None = None) -> Pat
     Zhu et al., "So2Sat LCZ42: A benchmark data set for the classification of global local climate
     zones".
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if kind_of(file) != "hdf5":
         raise DataError(f"{file} is no HDF5 file; So2Sat LCZ42 is published as training.h5, ...")
     chosen = chosen_sensors(sensors, SO2SAT_SENSORS)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from swath.core.errors import DataError, UnknownName, nearest
+from swath.core.files import expanded
 from swath.data.catalogue import cache_folder
 from swath.data.tile_folders import find_pairs
 
@@ -87,7 +88,7 @@ def locate_tiles(key: str, folders: Sequence[str | os.PathLike[str]] | None = No
         folders = [*([given] if given else []), cache_folder()]
     for folder in folders:
         for name in (one.key, one.key.replace("-", "_")):
-            place = Path(folder).expanduser() / name
+            place = expanded(folder) / name
             if place.is_dir():
                 try:
                     find_pairs(place)

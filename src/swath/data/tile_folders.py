@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from swath.core.errors import DataError
+from swath.core.files import expanded
 from swath.data._tile_files import TileImage, look_at
 from swath.data.tile_set import MaskClasses, Remainder, TileSet, cut
 
@@ -80,7 +81,7 @@ def open_tiles(
     """
     if classes is not None and threshold is not None:
         raise DataError("classes and a threshold exclude each other; give one of them")
-    top = Path(images).expanduser()
+    top = expanded(images)
     pairs = find_pairs(top, masks)
     workers = min(8, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
@@ -126,11 +127,8 @@ def find_pairs(images: PathLike, masks: PathLike | None = None) -> list[Pair]:
     ------
     DataError : there is no such folder, images or masks are missing, or names are not unique.
     """
-    top = Path(images).expanduser()
-    if masks is None:
-        layout = _layout(top)
-    else:
-        layout = _both(_folder(top), _folder(Path(masks).expanduser()))
+    top = expanded(images)
+    layout = _layout(top) if masks is None else _both(_folder(top), _folder(expanded(masks)))
     return [
         (image, mask, part)
         for part, image_folder, mask_folder in layout

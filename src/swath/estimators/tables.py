@@ -25,6 +25,7 @@ from typing import Any
 from swath.core.architecture import Architecture
 from swath.core.errors import DataError, Infeasible, RunError, UnknownName, nearest
 from swath.core.evaluation import Cost, Direction, Evaluation
+from swath.core.files import expanded
 from swath.data.catalogue import cache_folder
 from swath.data.download import sha256_of
 from swath.estimators import registry
@@ -65,7 +66,7 @@ def load_table(table: str | os.PathLike[str]) -> Table:
     """
     if str(table) in KNOWN:
         return _load_known(str(table), table_files(str(table)), cache_folder())
-    path = Path(table).expanduser()
+    path = expanded(table)
     _check_known(table)
     return _load_file(path.resolve(), path.stat().st_mtime_ns)
 
@@ -76,7 +77,7 @@ def table_files(name: str) -> tuple[Path, ...]:
     They are looked for in ``$SWATH_DATA``, then in the cache folder.
     """
     given = os.environ.get("SWATH_DATA")
-    for folder in [*([Path(given).expanduser()] if given else []), cache_folder()]:
+    for folder in [*([expanded(given)] if given else []), cache_folder()]:
         paths = tuple(folder / file for file in KNOWN[name].files)
         if all(path.is_file() for path in paths):
             return paths
@@ -263,7 +264,7 @@ def _whole(value: float | None) -> int | None:
 
 
 def _check_known(table: str | os.PathLike[str]) -> None:
-    if str(table) not in KNOWN and not Path(table).expanduser().is_file():
+    if str(table) not in KNOWN and not expanded(table).is_file():
         raise UnknownName(
             f"there is no table or file '{table}'{nearest(str(table), KNOWN)}; "
             f"known tables: {', '.join(KNOWN)}"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from swath.core.errors import RunError
-from swath.core.files import read_json
+from swath.core.files import expanded, read_json
 from swath.data.labels import palette
 from swath.study.backends import journal_path
 from swath.study.conduct import find_studies, open_study
@@ -125,7 +125,7 @@ def read_run(folder: str | Path) -> RunRecord:
     ------
     RunError : there is no such folder, nothing of a run is in it, or one of its files is broken.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     if not folder.is_dir():
         raise RunError(f"there is no run folder {folder}; give the folder that --out named")
     if not any((folder / name).is_file() for name in _KNOWN):

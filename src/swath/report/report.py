@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from swath.core.files import write_text
+from swath.core.files import expanded, write_text
 from swath.report.account import costs, provenance, split
 from swath.report.html import Html, page
 from swath.report.record import RunRecord, read_run
@@ -32,7 +32,7 @@ def write_report(run_folder: str | Path, path: str | Path | None = None) -> Path
     ------
     RunError : there is no such run, one of its files is broken, or the page cannot be written.
     """
-    target = Path(run_folder) / "report.html" if path is None else Path(path)
+    target = expanded(Path(run_folder) / "report.html" if path is None else path)
     write_text(target, render(read_run(run_folder)))
     return target
 

@@ -93,7 +93,8 @@ th:last-child, td:last-child { padding-right: 0; }
 tbody tr { border-bottom: 1px solid var(--rule); }
 tr.apart th, tr.apart td { border-top: 1px solid var(--faint); font-weight: 650; }
 tr.apart ~ tr.apart th, tr.apart ~ tr.apart td { border-top: 0; }
-.full th[scope=row] { padding-left: 18px; text-indent: -18px; }
+.full th[scope=row] { padding-left: 18px; text-indent: -18px; min-width: 9em; }
+.legend li, .full th[scope=row], .confusion tbody th { overflow-wrap: anywhere; }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .full { width: 100%; }
 .bar { display: inline-block; width: 110px; height: 8px; 
@@ -110,7 +111,7 @@ tr.apart ~ tr.apart th, tr.apart ~ tr.apart td { border-top: 0; }
 .confusion td.strong { color: var(--paper); }
 .confusion td.zero { color: var(--faint); background: var(--fill); }
 .confusion thead th { border: 0; text-align: right; white-space: nowrap; }
-.confusion tbody th { white-space: nowrap; }
+.confusion tbody th { min-width: 9em; }
 .confusion .total { color: var(--soft); background: none; }
 .scale { font-size: 13px; color: var(--soft); }
 .scale i { display: inline-block; width: 130px; height: 10px; margin: 0 8px;

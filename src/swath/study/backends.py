@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from swath.core.errors import RunError
+from swath.core.files import expanded
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -34,7 +35,7 @@ def is_url(where: PathLike) -> bool:
 
 def journal_path(where: PathLike) -> Path:
     """Return the journal of a run folder; a path that ends in ``.journal`` is one itself."""
-    path = Path(where)
+    path = expanded(where)
     return path if path.suffix == ".journal" else path / "study.journal"
 
 
@@ -79,6 +80,7 @@ def reading(where: PathLike) -> BaseStorage:
     RunError : there is none, or it cannot be read.
     """
     if is_url(where):
+        _require_file(where)
         return _database(where)
     path = journal_path(where)
     if not path.is_file():
@@ -149,6 +151,20 @@ def _storage(journal: Any, path: Path) -> BaseStorage:
         raise RunError(
             f"{path} is no journal of a study, or is damaged ({error}); choose another folder"
         ) from error
+
+
+def _require_file(url: PathLike) -> None:
+    """Refuse a database of SQLite that is not there: to open it would make an empty one."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(os.path.expandvars(str(url)))
+    except ArgumentError:
+        return  # what is no URL is told where it is opened
+    file = "" if parsed.query else parsed.database
+    if parsed.get_backend_name() == "sqlite" and file and not Path(file).is_file():
+        raise RunError(f"there is no database {file}; give the one that a study was kept in")
 
 
 def _database(url: PathLike) -> BaseStorage:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from swath.core.errors import RecipeError, RunError
-from swath.core.files import write_text
+from swath.core.files import expanded, write_text
 from swath.study import studies
 from swath.study.backends import PathLike, is_url, journal_path, reading
 from swath.study.run import RunFolder
@@ -60,7 +60,7 @@ def run_study(
     from swath.study.parts import make_parts
 
     if out is not None:
-        begun = _as_begun(RunFolder(Path(out)), resolved)
+        begun = _as_begun(RunFolder(expanded(out)), resolved)
         RunFolder.check(out, begun)
     # Names, options and files are looked at before anything is written.
     parts = make_parts(resolved, progress)
@@ -129,7 +129,7 @@ def study_places(store: PathLike) -> list[PathLike]:
     """
     if is_url(store):
         return [store]
-    folder = Path(store)
+    folder = expanded(store)
     if not folder.exists():
         raise RunError(f"there is no folder {store}")
     below = sorted(one for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
@@ -192,10 +192,10 @@ def _has_trials(folder: Path) -> bool:
 
 def _place(store: PathLike) -> tuple[PathLike, str | None]:
     """Return where a run folder's study is kept, and its name where the folder tells."""
-    recipe = Path(store) / "recipe.yaml"
+    recipe = expanded(store) / "recipe.yaml"
     if is_url(store) or journal_path(store).is_file():
         return store, None
-    searched = Path(store) / "search"  # of a run that searches by trials, then trains and maps
+    searched = expanded(store) / "search"  # of a run that searches by trials, then trains and maps
     if journal_path(searched).is_file():
         return searched, None
     if not recipe.is_file():

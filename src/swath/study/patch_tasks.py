@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from swath.core.errors import RecipeError
+from swath.core.files import expanded
 from swath.data.scaling import ScalingKind
 from swath.study.settings import Strict
 
@@ -95,7 +95,7 @@ def open_patches(settings: PatchTaskSettings, seed: int) -> PatchSet:
                 f"task.{key} says how patches are cut from scenes, which needs a label map; give "
                 "task.labels, or leave it out"
             )
-    if isinstance(settings.source, str) and not Path(settings.source).expanduser().is_dir():
+    if isinstance(settings.source, str) and not expanded(settings.source).is_dir():
         return open_so2sat(settings.source, settings.sensors)
     return open_patch_folders(settings.source, settings.sensors, resample=settings.resample)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,13 @@ from swath.tasks.splits import (
     without_small_classes,
 )
 
-__all__ = ["open_task_scene", "prepare_task", "scene_path", "with_chosen_bands"]
+__all__ = [
+    "maps_fingerprint",
+    "open_task_scene",
+    "prepare_task",
+    "scene_path",
+    "with_chosen_bands",
+]
 
 
 def open_task_scene(settings: TaskSettings) -> Scene:
@@ -249,6 +256,22 @@ def _maps(settings: TaskSettings, scene: Scene) -> tuple[LabelMap, LabelMap]:
         open_labels(settings.train_map, variable=train, unlabelled=ignored, scene=scene),
         open_labels(settings.test_map, variable=test, unlabelled=ignored, scene=scene),
     )
+
+
+def maps_fingerprint(scene: Scene, settings: TaskSettings) -> str | None:
+    """Return what tells the maps of a fixed split from others; None: the split has none.
+
+    Raises
+    ------
+    DataError : one of them cannot be read, or is of another size than the scene.
+    """
+    if settings.split != "fixed" or not _has_maps(settings):
+        return None
+    digest = hashlib.sha256()
+    for part in _maps(settings, scene):
+        values = np.ascontiguousarray(part.values)
+        digest.update(repr((part.shape, part.original)).encode() + values.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _united(train_map: LabelMap, test_map: LabelMap) -> LabelMap:

@@ -7,6 +7,7 @@ overrides, each over the one before; every default is written out into the run f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -39,6 +40,7 @@ __all__ = [
     "StudySettings",
     "TaskSettings",
     "load_recipe",
+    "load_resolved",
     "preset_names",
     "resolve",
 ]
@@ -121,6 +123,23 @@ class Recipe(Strict):
     def to_yaml(self) -> str:
         """Return the resolved recipe, every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def load_resolved(path: str | Path) -> dict[str, Any]:
+    """Read the recipe of a run, which has all sections; return its keys.
+
+    Raises
+    ------
+    RecipeError : it is no YAML, or ends too early: what it lacks would silently be the default.
+    """
+    keys = load_recipe(path)
+    last = list(Recipe.model_fields)[-1]
+    if last not in keys and "estimator" not in keys:  # else it is that of a study
+        raise RecipeError(
+            f"{path} lacks the section '{last}', which the recipe of a run has; was it edited or "
+            "cut off?"
+        )
+    return keys
 
 
 def resolve(

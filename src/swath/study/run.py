@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from swath.core.architecture import Architecture
 from swath.core.errors import RunError, nearest
-from swath.core.files import append_json_line, check_writable, read_json, write_json, write_text
+from swath.core.files import (
+    append_json_line,
+    check_writable,
+    expanded,
+    read_json,
+    write_json,
+    write_text,
+)
 from swath.data.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -119,7 +126,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
         """Open an existing run; raise :class:`RunError` where there is none."""
-        folder = cls(Path(path))
+        folder = cls(expanded(path))
         if not folder.path.exists():
             there = folder.path.parent.glob("*/recipe.yaml")
             close = nearest(folder.path.name, (file.parent.name for file in there))
@@ -136,7 +143,7 @@ class RunFolder:
         ------
         RunError : it holds another run or other files, or cannot be written.
         """
-        folder = cls(Path(path))
+        folder = cls(expanded(path))
         try:
             if folder.recipe.is_file():
                 before = folder.recipe.read_text(encoding="utf-8")
@@ -171,11 +178,11 @@ class RunFolder:
 
         Parameters
         ----------
-        fingerprint : of :meth:`swath.data.Scene.fingerprint`.
+        fingerprint : of :meth:`swath.data.Scene.fingerprint`; of a fixed split also ``maps``.
 
         Raises
         ------
-        RunError : they differ in size, pixels or labels; the message says in which.
+        RunError : they differ in size, pixels, labels or maps; the message says in which.
         """
         if not self.scene.is_file():
             return
@@ -184,8 +191,9 @@ class RunFolder:
             ("shape", "rows, columns or bands"),
             ("pixels", "pixel values"),
             ("labels", "labels"),
+            ("maps", "training and test maps"),
         ):
-            if not isinstance(before, dict) or before.get(key) != fingerprint[key]:
+            if not isinstance(before, dict) or before.get(key) != fingerprint.get(key):
                 raise RunError(
                     f"{self.path} holds a run that was begun with other {what} than those of "
                     f"{fingerprint['name']} now; choose another --out, or give the same scene and "
@@ -337,8 +345,8 @@ class RunFolder:
 def _unfinished(file: Path) -> bool:
     """Whether a file is one of a run's that was being written beside its place."""
     names = (
-        "architecture|checkpoint|history|map|map_index|metrics|model|operators|recipe|report|scene"
-        "|split|tiles"
+        "architecture|checkpoint|history|map|map_index|metrics|model|operators|ranking|recipe"
+        "|report|scene|split|stages|tiles"
     )
     return re.fullmatch(rf"\.({names})-[a-z0-9_]{{8}}\.\w+", file.name) is not None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import typing
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from swath.core.errors import RecipeError, nearest
+from swath.core.files import expanded
 from swath.data.scaling import ScalingKind
 
 __all__ = [
@@ -129,7 +129,7 @@ def given_path(name: str, *, known: bool) -> Path | None:
     ----------
     known : whether swath knows something else by this name.
     """
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     return path if path.is_file() or (path.exists() and not known) else None
 
 
@@ -161,7 +161,7 @@ def load_recipe(path: str | Path) -> dict[str, Any]:
     ------
     RecipeError : there is no such recipe, or it is not a YAML mapping.
     """
-    file = Path(path)
+    file = expanded(path)
     if file.is_file():
         try:
             text = file.read_text(encoding="utf-8")
@@ -205,9 +205,21 @@ def resolve_as(
     for layer in (*layers, *map(parse_override, overrides)):
         merged = _merge(merged, layer)
     try:
-        return model.model_validate(merged)
+        made = model.model_validate(merged)
     except ValidationError as error:
         raise RecipeError(_explain(model, error)) from error
+    _refuse_truth(merged, made)
+    return made
+
+
+def _refuse_truth(given: Mapping[str, Any], made: Any, section: str = "") -> None:
+    """Refuse true and false, which YAML also has as yes and no, where they were read as numbers."""
+    for key, value in given.items():
+        read = getattr(made, str(key), None)
+        if isinstance(value, Mapping):
+            _refuse_truth(value, read, f"{section}{key}.")
+        elif isinstance(value, bool) and isinstance(read, int | float) and read is not value:
+            raise RecipeError(f"the recipe's '{section}{key}' cannot be {value}: give a number")
 
 
 _NAMED = ("space", "strategy", "estimator", "network")  # sections for which a name alone will do

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from swath.core.errors import RecipeError
+from swath.core.files import expanded
 from swath.data.scaling import ScalingKind
 from swath.study.settings import Strict
 
@@ -89,7 +90,7 @@ def open_task_tiles(settings: TileTaskSettings) -> TileSet:
         )
     source, classes = Path(settings.source), settings.classes
     known = TILE_CATALOGUE.get(settings.source.strip().lower().replace("_", "-"))
-    if known is not None and settings.masks is None and not source.expanduser().is_dir():
+    if known is not None and settings.masks is None and not expanded(source).is_dir():
         found = locate_tiles(known.key)
         if found is None:
             raise DataError(f"{known.title} is not on this machine; {where_to_put(known)}")
