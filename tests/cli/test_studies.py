@@ -282,7 +282,7 @@ def test_nothing_to_export(cli: Any, study: Path) -> None:
 def test_another_study_in_the_folder(cli: Any, file: Path, study: Path) -> None:
     result = cli("study", "run", file, "--out", study, "--seed", 4)
     assert result.status == 2
-    assert "there 'seed: 3', here 'seed: 4'" in result.message
+    assert "seed: there 3, here 4" in result.message
 
 
 def test_a_study_is_no_run(cli: Any, study: Path, tmp_path: Path) -> None:

@@ -31,10 +31,16 @@ def test_a_new_run_and_the_same_again(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     RunFolder.create(tmp_path, "seed: 0\ntask:\n  train: 20\n")
-    with pytest.raises(RunError, match=r"another run \(there 'train: 20', here 'train: 30'\)"):
+    with pytest.raises(RunError, match=r"another run \(task\.train: there 20, here 30\)"):
         RunFolder.create(tmp_path, "seed: 0\ntask:\n  train: 30\n")
-    with pytest.raises(RunError, match="another length"):
+    with pytest.raises(RunError, match=r"another run \(more: there null, here 1\)"):
         RunFolder.create(tmp_path, "seed: 0\ntask:\n  train: 20\nmore: 1\n")
+    with pytest.raises(RunError, match=r"another run \(written otherwise\)"):
+        RunFolder.create(tmp_path, "seed: 0\ntask: {train: 20}\n")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "recipe.yaml").write_text("seed: [")
+    with pytest.raises(RunError, match=r"whose recipe\.yaml is damaged"):
+        RunFolder.create(tmp_path / "damaged", "seed: 0\n")
     assert (tmp_path / "recipe.yaml").read_text() == "seed: 0\ntask:\n  train: 20\n"
 
 

@@ -130,8 +130,9 @@ def summary(run: Run) -> None:
             ),
             (
                 "time",
-                f"search {duration(cost['search_seconds'])}, training "
-                f"{duration(cost['train_seconds'])}, {'test' if of_tiles else 'map'} "
+                f"search {duration(cost['search_seconds'])}, "
+                * bool(cost["search_seconds"])
+                + f"training {duration(cost['train_seconds'])}, {'test' if of_tiles else 'map'} "
                 f"{duration(cost['map_seconds'])}",
             ),
             *files(run.path),

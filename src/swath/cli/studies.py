@@ -14,6 +14,7 @@ from swath.cli import options
 from swath.cli.files import check_outputs, study_files
 from swath.cli.output import facts, resumable, say, show, table
 from swath.core.errors import RecipeError, RunError
+from swath.core.words import counted
 
 if TYPE_CHECKING:
     from swath.core.history import Trial
@@ -257,7 +258,7 @@ def _summary(study: Study) -> None:
         pairs.append(("best", f"trial {found.number}: {', '.join(figures)}"))
         pairs += [(f"  {gene}", str(value)) for gene, value in found.architecture.genes]
     if len(study.objectives) > 1:
-        pairs.append(("Pareto front", f"{len(study.pareto())} trials"))
+        pairs.append(("Pareto front", counted(len(study.pareto()), "trial")))
     facts(pairs)
 
 

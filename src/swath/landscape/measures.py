@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from swath.core.errors import RecipeError
+from swath.core.words import counted
 from swath.landscape import network, optima, walks
 from swath.landscape.curves import Curves
 from swath.landscape.fitness import Landscape
@@ -70,7 +71,9 @@ def optima_measures(
     net = network.optima_network(landscape, found)
     climbs = optima.sampled_climbs(found, rounds, starts, rng)
     count = len(landscape)
-    note = f"{int(found.strict.sum()):,} strict; plateaus of {int(found.weak.sum()):,} models"
+    note = (
+        f"{int(found.strict.sum()):,} strict; plateaus of {counted(int(found.weak.sum()), 'model')}"
+    )
     best = network.global_optima_reached(found, resamples=resamples, rng=rng)
     whose = "leads to the best" if net.largest_is_best else "does not lead to the best"
     costs = bootstrap(

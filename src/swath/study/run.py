@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from swath.core.architecture import Architecture
 from swath.core.errors import RunError, nearest
 from swath.core.files import (
@@ -352,8 +354,22 @@ def _unfinished(file: Path) -> bool:
 
 
 def _difference(before: str, after: str) -> str:
-    """Name the first line in which two resolved recipes differ."""
-    for old, new in zip(before.splitlines(), after.splitlines(), strict=False):
-        if old != new:
-            return f"there '{old.strip()}', here '{new.strip()}'"
-    return "of another length"
+    """Name the first key in which two resolved recipes differ, with its section."""
+    try:
+        old, new = (dict(_entries(yaml.safe_load(text))) for text in (before, after))
+    except yaml.YAMLError:
+        return "whose recipe.yaml is damaged"
+    for key in [*new, *old]:
+        there, here = (json.dumps(one.get(key), default=str) for one in (old, new))
+        if there != here:
+            return f"{key}: there {there}, here {here}"
+    return "written otherwise"
+
+
+def _entries(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of nested mappings, with dots, and what they hold."""
+    if not isinstance(value, dict) or not value:
+        yield above, value
+        return
+    for key, one in value.items():
+        yield from _entries(one, f"{above}.{key}" if above else str(key))
