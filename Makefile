@@ -11,13 +11,13 @@
 #   PYTHON     the interpreter that makes it (python3; 3.11 or newer)
 #   DEMO       the demo's output folder (demo)
 #   DEMO_ARGS  further options of the demo, to shorten it or change the scene
-#   TEST_ARGS  further options of pytest
+#   TEST_ARGS  options of pytest (-n 2: in two processes)
 
 VENV ?= .venv
 PYTHON ?= python3
 DEMO ?= demo
 DEMO_ARGS ?=
-TEST_ARGS ?=
+TEST_ARGS ?= -n 2
 
 PY := $(VENV)/bin/python
 INSTALL = $(PY) -m pip install --quiet --constraint constraints.txt --editable
