@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from swath.core.devices import autocast
 from swath.networks import inference
-from swath.networks.dense_graph import NotDense, dense_graph, ordered
+from swath.networks.dense_graph import NotDense, dense_graph
+from swath.networks.graph_nodes import ordered
 from swath.networks.inference import Inference
 from swath.networks.inference_calls import fills_groups
 from swath.networks.receptive_field import receptive_field

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swath.cli import options
 from swath.cli.output import facts, resumable, say, show, table
 from swath.core.errors import DataError, nearest
 
@@ -72,15 +73,8 @@ def info(
     name: Annotated[
         str, typer.Argument(help="A name of 'swath data list', or a file.", metavar="NAME|FILE")
     ],
-    variable: Annotated[
-        str | None, typer.Option(help="Which array of the file is the image.", metavar="NAME")
-    ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            help="Order of the image array's axes, such as bands,rows,columns.", metavar="LIST"
-        ),
-    ] = None,
+    variable: options.ImageVariable = None,
+    axes: options.ImageAxes = None,
 ) -> None:
     """Describe a scene, tiles or a file: size, classes, where it comes from and where it lies."""
     from swath.data.catalogue import CATALOGUE, entry

@@ -63,11 +63,14 @@ Labels = Annotated[
         rich_help_panel=_SCENE,
     ),
 ]
+_WHICH_ARRAY = "Which array of the file is the image."
+_WHICH_AXES = "Order of the image array's axes, such as bands,rows,columns."
+# Of commands that take nothing else of a scene, and so have no group of such options.
+ImageVariable = Annotated[str | None, typer.Option(help=_WHICH_ARRAY, metavar="NAME")]
+ImageAxes = Annotated[str | None, typer.Option(help=_WHICH_AXES, metavar="LIST")]
 Variable = Annotated[
     str | None,
-    typer.Option(
-        help="Which array of the file is the image.", metavar="NAME", rich_help_panel=_SCENE
-    ),
+    typer.Option(help=_WHICH_ARRAY, metavar="NAME", rich_help_panel=_SCENE),
 ]
 LabelVariable = Annotated[
     str | None,
@@ -79,11 +82,7 @@ LabelVariable = Annotated[
 ]
 Axes = Annotated[
     str | None,
-    typer.Option(
-        help="Order of the image array's axes, such as bands,rows,columns.",
-        metavar="LIST",
-        rich_help_panel=_SCENE,
-    ),
+    typer.Option(help=_WHICH_AXES, metavar="LIST", rich_help_panel=_SCENE),
 ]
 Bands = Annotated[
     str | None,

@@ -163,16 +163,8 @@ def map_scene(
         Path | None,
         typer.Option(help="Also a GeoTIFF of their entropy, in bits.", metavar="FILE"),
     ] = None,
-    variable: Annotated[
-        str | None,
-        typer.Option(help="Which array of the file is the image.", metavar="NAME"),
-    ] = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(
-            help="Order of the image array's axes, such as bands,rows,columns.", metavar="LIST"
-        ),
-    ] = None,
+    variable: options.ImageVariable = None,
+    axes: options.ImageAxes = None,
     nodata: Annotated[
         float | None,
         typer.Option(

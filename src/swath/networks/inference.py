@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from swath.networks.dense_graph import Node, consumers, dense_graph, ordered
+from swath.networks.dense_graph import dense_graph
+from swath.networks.graph_nodes import Node, consumers, ordered
 from swath.networks.inference_calls import (
     LAYOUT,
     FusedConvolution,

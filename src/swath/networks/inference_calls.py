@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from swath.networks.conv3d import convolved, has_fast_channels
-from swath.networks.dense_graph import Convolution
+from swath.networks.graph_nodes import Convolution
 
 __all__ = [
     "LAYOUT",

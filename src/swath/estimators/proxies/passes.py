@@ -6,7 +6,7 @@ gradient is zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -108,11 +108,9 @@ def _leaves(value: Tensor) -> set[int]:
 def _forward(
     subject: Subject, evidence: Evidence, x: Tensor, needs: frozenset[Need], *, backward: bool
 ) -> tuple[Tensor, Record]:
-    """Return logits, and what the layers read and answered.
+    """Return logits, and what the layers read and answered."""
 
-    Where the network overwrites what a layer answered, it runs once more, on copies.
-    """
-    for copies in (False, True):
+    def run(copies: bool) -> tuple[Tensor, Record]:
         if "codes" in needs:
             evidence.codes = {name: Codes(len(x)) for name in nonlinearities(subject.network)}
         watching = recorded(
@@ -125,10 +123,18 @@ def _forward(
         )
         attention = twice_differentiable() if "curvature" in needs else nullcontext()
         with watching as record, attention, torch.set_grad_enabled(backward):
-            logits = subject.network(x.clone())  # which may be overwritten
-        if not record.overwritten:
-            break
-    return logits, record
+            return subject.network(x.clone()), record  # x may be overwritten
+
+    return _as_answered(run)
+
+
+def _as_answered(run: Callable[[bool], tuple[Tensor, Record]]) -> tuple[Tensor, Record]:
+    """Run a network, which is told whether it goes on with copies of what its layers answer.
+
+    Where it overwrites what a layer answered, it runs once more, on copies.
+    """
+    logits, record = run(False)
+    return run(True) if record.overwritten else (logits, record)
 
 
 def _differentiate_loss(
@@ -292,11 +298,12 @@ def perturbed_pass(subject: Subject, evidence: Evidence) -> None:
         state[layer.parameter] = weights[-1]
     x = subject.x + PUSH * evidence.push.sign()
     names = [layer.name for layer in evidence.layers]
-    for copies in (False, True):
+
+    def run(copies: bool) -> tuple[Tensor, Record]:
         with recorded(network, names, outputs=True, copies=copies) as record:
-            logits = functional_call(network, state, (x.clone(),))
-        if not record.overwritten:
-            break
+            return functional_call(network, state, (x.clone(),)), record
+
+    logits, record = _as_answered(run)
     gradients = _gradients(subject.loss(logits, subject.targets), weights)
     for layer, weight, gradient in zip(evidence.layers, weights, gradients, strict=True):
         answered = tuple(output.detach() for output in record.outputs[layer.name])
