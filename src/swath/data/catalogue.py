@@ -118,8 +118,8 @@ def open_catalogue_scene(
     if located.image is None or located.labels is None:
         missing = scene.files if located.image is None else scene.labels
         raise DataError(
-            f"{scene.title} is not on this machine: {', '.join(f.name for f in missing)} is in "
-            f"neither $SWATH_DATA nor {cache_folder()}; {_way_out(scene)}"
+            f"{scene.title} is not on this machine: neither $SWATH_DATA nor {cache_folder()} has "
+            f"{' and '.join(f.name for f in missing)}; {_way_out(scene)}"
         )
     labels = _merged([_labels(f, p) for f, p in zip(scene.labels, located.labels, strict=True)])
     opened = open_scene(
